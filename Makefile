@@ -1,0 +1,101 @@
+# Every command makes what it needs in .venv, and does nothing twice.
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first of these that is new enough and can make an environment; `make PYTHON=... test` chooses.
+PYTHON ?=
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
+
+# pytest's own arguments: make test ARGS="-k mailbox -x"
+ARGS ?=
+# What `make bench` replays: your own files of the public data set, if you like.
+REPLAY ?= ../shared/data/sgd_dev_a.jsonl.gz
+TIMING ?= ../shared/data/slack_timing_a.csv.gz
+# make bench HOTPATH_ARGS=--quick REPLAY_ARGS=--virtual
+HOTPATH_ARGS ?=
+REPLAY_ARGS ?=
+
+# The package's folders as mypy wants them; tests/test_house.py holds pyproject's list to the tree.
+FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__init__.py \
+	messages/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
+MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
+
+.PHONY: help run test test-fast check format bench docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+run: $(VENV)/run.stamp ## the main job: the hotel concierge, in the terminal or as a script
+	@$(BIN)/python examples/concierge.py
+
+test: $(VENV)/dev.stamp ## all of the tests
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: $(VENV)/dev.stamp ## the tests that are not slow, in under ten seconds
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/dev.stamp .types/wavebreak ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(addprefix -m ,$(MODULES)) $(addprefix -p wavebreak.,$(FOLDERS))
+	$(BIN)/mypy tests examples benchmarks docs
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: $(VENV)/dev.stamp ## put the format right, and what else can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/run.stamp ## the hot path beside bare asyncio, and the replay of recorded conversations
+	@$(BIN)/python benchmarks/hotpath.py $(HOTPATH_ARGS)
+	@if [ -f "$(REPLAY)" ]; then \
+		$(BIN)/python benchmarks/replay.py "$(REPLAY)" --timing "$(TIMING)" $(REPLAY_ARGS); \
+	else \
+		echo "no recorded conversations at $(REPLAY): make bench REPLAY=FILE TIMING=FILE"; \
+	fi
+
+docs: $(VENV)/run.stamp ## draw the pictures and tables of the documentation from the code
+	@$(BIN)/python docs/draw_states.py
+
+clean: ## remove all that make has made
+	rm -rf $(VENV) .types build dist wavebreak.egg-info
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Type checkers do not follow an editable install to a package that is called otherwise than its
+# folder; this link gives them the name.
+.types/wavebreak:
+	@mkdir -p .types
+	@ln -sfn .. $@
+
+$(VENV)/made.stamp:
+	@for python in $(PYTHON) $(if $(PYTHON),,$(PYTHONS)); do \
+		if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+			2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo "no Python of 3.11 or newer with venv among: $(or $(PYTHON),$(PYTHONS))." >&2; \
+		echo "Install one (on Debian: python3.11 and python3.11-venv), or name it:" >&2; \
+		echo "make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	echo "making $(VENV) with $$($$found --version)"; \
+	rm -rf $(VENV); \
+	"$$found" -m venv $(VENV)
+	@$(PIP) 'setuptools>=77'
+	@touch $@
+
+# Without isolation the build takes the pinned setuptools from above, and fetches nothing more.
+$(VENV)/run.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo "installing what the examples need"
+	@$(PIP) --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo "installing what the tests need"
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@ $(VENV)/run.stamp

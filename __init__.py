@@ -1,0 +1,174 @@
+"""wavebreak: conversations that can be interrupted."""
+
+from __future__ import annotations
+
+from loguru import logger
+
+from .actors.actor import AsyncioActor
+from .actors.future import Future
+from .actors.requests import StopResult
+from .actors.runtime import RuntimeActor
+from .actors.session import SessionActor
+from .actors.session_face import Receipt, Session
+from .actors.turn import Turn
+from .journal.memory import MemoryJournal
+from .messages.errors import (
+    AcceptanceUnknown,
+    ActorError,
+    CallFailed,
+    CancelledException,
+    DependencyError,
+    Detached,
+    InvalidArguments,
+    InvalidMessage,
+    InvalidSetting,
+    MailboxFull,
+    MessageIdReused,
+    OutcomeUnknown,
+    PlanError,
+    SessionFailed,
+    SubscriberTooSlow,
+    SystemClosed,
+    ToolDefinitionError,
+    TurnInterrupted,
+    UnknownMessage,
+    UnknownTool,
+    WavebreakError,
+    WaveFailed,
+    WaveInProgress,
+    WouldDeadlock,
+)
+from .messages.events import (
+    CallEnded,
+    CancellationHandled,
+    Delta,
+    Event,
+    ExecutionCancelled,
+    MessageAccepted,
+    MessageEnded,
+    Said,
+    StopRequested,
+    TurnEnded,
+    TurnRestarted,
+    TurnStarted,
+    WaveEnded,
+    WaveStarted,
+)
+from .messages.history import HistoryEntry, HistoryKind
+from .messages.message import (
+    Attachment,
+    Delivery,
+    MessageOutcome,
+    Reply,
+    SessionMessage,
+    UserMessage,
+)
+from .messages.policies import AfterWave, Enqueue, Now
+from .messages.reasons import (
+    Backlog,
+    CallStatus,
+    DeliveryKind,
+    Effect,
+    MessageStatus,
+    Reason,
+    TurnOutcome,
+)
+from .messages.records import CallError, CallRecord, PartialResults
+from .messages.view import SessionView
+from .supervisors.restart_policy import Backoff, RestartPolicy
+from .system import ActorSystem
+from .tools.call import ToolCall
+from .tools.cancellation import CancellationToken
+from .tools.context import current_call
+from .tools.dependencies import TurnInfo, dep
+from .tools.plan import Plan, Planned
+from .tools.run import run_waves
+from .tools.tool import Tool, tool
+
+# A library does not log unless its program asks for it: logger.enable("wavebreak").
+logger.disable("wavebreak")
+
+__all__ = [
+    "AcceptanceUnknown",
+    "ActorError",
+    "ActorSystem",
+    "AfterWave",
+    "AsyncioActor",
+    "Attachment",
+    "Backlog",
+    "Backoff",
+    "CallEnded",
+    "CallError",
+    "CallFailed",
+    "CallRecord",
+    "CallStatus",
+    "CancellationHandled",
+    "CancellationToken",
+    "CancelledException",
+    "Delivery",
+    "DeliveryKind",
+    "Delta",
+    "DependencyError",
+    "Detached",
+    "Effect",
+    "Enqueue",
+    "Event",
+    "ExecutionCancelled",
+    "Future",
+    "HistoryEntry",
+    "HistoryKind",
+    "InvalidArguments",
+    "InvalidMessage",
+    "InvalidSetting",
+    "MailboxFull",
+    "MemoryJournal",
+    "MessageAccepted",
+    "MessageEnded",
+    "MessageIdReused",
+    "MessageOutcome",
+    "MessageStatus",
+    "Now",
+    "OutcomeUnknown",
+    "PartialResults",
+    "Plan",
+    "PlanError",
+    "Planned",
+    "Reason",
+    "Receipt",
+    "Reply",
+    "RestartPolicy",
+    "RuntimeActor",
+    "Said",
+    "Session",
+    "SessionActor",
+    "SessionFailed",
+    "SessionMessage",
+    "SessionView",
+    "StopRequested",
+    "StopResult",
+    "SubscriberTooSlow",
+    "SystemClosed",
+    "Tool",
+    "ToolCall",
+    "ToolDefinitionError",
+    "Turn",
+    "TurnEnded",
+    "TurnInfo",
+    "TurnInterrupted",
+    "TurnOutcome",
+    "TurnRestarted",
+    "TurnStarted",
+    "UnknownMessage",
+    "UnknownTool",
+    "UserMessage",
+    "WaveEnded",
+    "WaveFailed",
+    "WaveInProgress",
+    "WaveStarted",
+    "WavebreakError",
+    "WouldDeadlock",
+    "current_call",
+    "dep",
+    "run_waves",
+    "tool",
+]

@@ -1,0 +1,3 @@
+"""Actors on one loop: the mailbox, the session, the runtime and its turn."""
+
+from __future__ import annotations

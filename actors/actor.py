@@ -1,0 +1,583 @@
+"""An actor on an asyncio loop that it shares with many others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import pykka
+from loguru import logger
+from pykka._introspection import get_attr_directly
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
+
+from ..messages.errors import ActorError
+from .exit import AskFailed, Exit, ExitKind
+from .future import Future
+from .living import Living
+from .mailbox import Envelope, Mailbox, running_on
+from .reference import LoopActorRef, StopEvent, StopOf
+from .steps import begin, call, is_awaitable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from .steps import Step
+
+BURST = 64
+"""How many messages an actor handles in one go before the others of its loop have their turn."""
+
+_NORMAL = Exit(ExitKind.NORMAL, None, "stop")
+
+
+class Lifecycle(Enum):
+    """Where an actor is in its life; it only ever goes down this list."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class AsyncioActor(pykka.Actor):
+    """A Pykka actor that shares its asyncio loop with any number of others.
+
+    Everything of Pykka's works on it from any thread: ``tell``, ``ask``, proxies, ``stop``, the
+    hooks. Handlers and hooks may be ``async``; one message is handled at a time, and while its
+    coroutine waits the others of the loop go on, but not this actor. A plain handler costs no
+    task. A handler's coroutine, or other awaitable, is awaited before the answer is given; a
+    Pykka future is not: as in Pykka it is a value, and the asker gets the future.
+
+    What a handler raises for a ``tell`` ends the actor (``on_failure`` is called), for an ``ask``
+    it is the answer. A ``BaseException`` that is no ``Exception`` ends this actor in both cases,
+    never the loop and never other actors; who asked gets ``ActorDeadError`` with it as its cause.
+
+    All of an actor runs in its own context variables, a copy of those of whoever started it.
+
+    A running actor is kept alive until it is stopped, also if nobody holds a reference to it:
+    ``_actor_living`` is the one registry, a set for each loop. Pykka's ``ActorRegistry`` is a
+    list, in which starting and stopping cost the more, the more actors live; so ours are not in
+    it, and ``ActorRegistry.stop_all()``, ``broadcast()`` and ``get_by_*()`` do not see them,
+    unless their class says ``registered = True``. (``stop_all()`` blocks, so it is not for the
+    loop of a registered one; ``stop_all(block=False)`` is.)
+
+    A loop that is closed under its actors gives them no chance to stop: stop them before.
+
+    A subclass may use any name but the public ones below, ``_loop``, which is where it lives, and
+    what starts with ``_actor_`` or is Pykka's.
+
+    Args:
+        loop: where it lives; by default the one that ``start`` or ``start_on`` was called for.
+        mailbox: one that belongs to somebody else, for whom it keeps its messages when the
+            actor ends. By default the actor has its own, which closes with it.
+
+    Raises:
+        ActorError: there is no loop.
+    """
+
+    __slots__ = (
+        "_actor_busy",
+        "_actor_context",
+        "_actor_owns_mailbox",
+        "_actor_ref",
+        "_actor_task",
+        "_loop",
+        "actor_inbox",
+        "dead_letters",
+        "lifecycle",
+    )
+
+    registered: ClassVar[bool] = False
+    """Whether actors of this class are in Pykka's ``ActorRegistry``; a few may be, many not."""
+
+    capacity: ClassVar[int | None] = 10_000
+    """How many ordinary messages may wait; None for no bound."""
+
+    _actor_living: ClassVar[Living[AsyncioActor]] = Living()
+
+    # Pykka's protocol wants a put() that gives nothing.
+    actor_inbox: Mailbox  # type: ignore[assignment]
+    _actor_ref: LoopActorRef[Any]
+
+    lifecycle: Lifecycle
+    """Where it is in its life."""
+
+    dead_letters: int
+    """How many messages that nobody waits for were left when it ended."""
+
+    def __init__(
+        self, *, loop: asyncio.AbstractEventLoop | None = None, mailbox: Mailbox | None = None
+    ) -> None:
+        # Not Pykka's own __init__: urn, event and queue cost 12 µs and 5.6 KB, for many actors
+        # of which hardly one is ever asked for them.
+        if loop is None:
+            loop = self._actor_given_loop() if mailbox is None else mailbox.loop
+        self._loop = loop
+        self._actor_owns_mailbox = mailbox is None
+        self.actor_inbox = Mailbox(loop, capacity=self.capacity) if mailbox is None else mailbox
+        self.lifecycle = Lifecycle.NEW
+        self.dead_letters = 0
+        # Whether it cannot take a message: before it runs, while one is handled, and at the end.
+        self._actor_busy = True
+        self._actor_task: asyncio.Task[None] | None = None
+        self._actor_ref = LoopActorRef(self, self.actor_inbox)
+
+    def _actor_given_loop(self) -> asyncio.AbstractEventLoop:
+        """Find the loop that ``start`` left here before ``__init__``, or the running one."""
+        try:
+            return self._loop
+        except AttributeError:
+            return _running_loop(type(self).__name__)
+
+    if not TYPE_CHECKING:  # the checkers see Pykka's plain attributes
+
+        @property
+        def actor_urn(self) -> str:
+            """See ``LoopActorRef.actor_urn``."""
+            return self._actor_ref.actor_urn
+
+        @property
+        def actor_stopped(self) -> StopEvent:
+            """See ``LoopActorRef.actor_stopped``."""
+            return self._actor_ref.actor_stopped
+
+    @property
+    def actor_ref(  # pyright: ignore[reportIncompatibleMethodOverride] - see start()
+        self,
+    ) -> LoopActorRef[Self]:
+        """The reference to this actor; always the same one."""
+        return self._actor_ref
+
+    # --- starting -------------------------------------------------------------------------------
+
+    @classmethod
+    def start(  # pyright: ignore[reportIncompatibleMethodOverride] - a reference is invariant
+        cls, *args: Any, **kwargs: Any
+    ) -> LoopActorRef[Self]:
+        """Start an actor on the running loop.
+
+        Args:
+            args: for its ``__init__``, which is called here.
+            kwargs: for its ``__init__``.
+
+        Raises:
+            ActorError: no loop runs on this thread.
+        """
+        return cls._actor_start(_running_loop(cls.__name__), args, kwargs)
+
+    @classmethod
+    def start_on(
+        cls, loop: asyncio.AbstractEventLoop, /, *args: Any, **kwargs: Any
+    ) -> LoopActorRef[Self]:
+        """Start an actor on a loop, from any thread.
+
+        Args:
+            loop: where it will live; it may start to run later.
+            args: for its ``__init__``, which is called here, on the calling thread.
+            kwargs: for its ``__init__``.
+
+        Raises:
+            ActorError: the loop is closed.
+        """
+        return cls._actor_start(loop, args, kwargs)
+
+    @classmethod
+    def _actor_start(
+        cls, loop: asyncio.AbstractEventLoop, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> LoopActorRef[Self]:
+        if loop.is_closed():
+            raise ActorError(_closed_loop(cls.__name__, loop))
+        actor = cls.__new__(cls, *args, **kwargs)
+        # There before __init__, so that a subclass need not pass the loop on to ours.
+        actor._loop = loop  # noqa: SLF001 - a class method, not a stranger
+        cls.__init__(actor, *args, **kwargs)
+        if not hasattr(actor, "_actor_ref"):
+            msg = f"{cls.__name__}.__init__() did not call super().__init__(): it has to"
+            raise ActorError(msg)
+        return actor._actor_launch()  # noqa: SLF001
+
+    def _actor_launch(self) -> LoopActorRef[Self]:
+        if self.registered:
+            pykka.ActorRegistry.register(self._actor_ref)
+        self._start_actor_loop()
+        return self._actor_ref
+
+    @staticmethod
+    def _create_actor_inbox() -> NoReturn:
+        # Pykka's way to have one made; ours has to know the loop.
+        raise NotImplementedError
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
+
+    def _start_actor_loop(self) -> None:
+        self._actor_context = contextvars.copy_context()
+        self.lifecycle = Lifecycle.STARTING
+        if running_on(self._loop):
+            self._loop.call_soon(self._actor_loop_setup, context=self._actor_context)
+        else:
+            self._loop.call_soon_threadsafe(self._actor_loop_setup, context=self._actor_context)
+
+    def _actor_start_here(self) -> None:
+        """Begin at once, for actors that are started on their loop by another one of ours."""
+        self._actor_context = contextvars.copy_context()
+        self.lifecycle = Lifecycle.STARTING
+        self._actor_context.run(self._actor_loop_setup)
+
+    # --- hooks: each of them may be async -------------------------------------------------------
+    # mypy compares an override with Pykka's own hook too, which is plain: there an async one needs
+    # a ``type: ignore[override]``, or is written as a plain one that returns a coroutine.
+
+    def on_start(self) -> Any:
+        """Set up what has to be there before the first message; if it raises, the actor ends."""
+
+    def on_stop(self) -> Any:
+        """Clean up after the last message, when the actor was asked to stop."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Clean up when a message ended the actor; ``on_stop`` is not called then.
+
+        Args:
+            exception_type: the class of what was raised.
+            exception_value: what was raised.
+            traceback: where.
+        """
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle a message that is not a proxy's; by default it is logged as unexpected.
+
+        Args:
+            message: what was sent.
+
+        Returns:
+            the answer, for those who asked; awaited first if it is awaitable.
+        """
+        logger.warning("unexpected message to {}: {}", self._actor_ref, message)
+
+    def dead_letter(self, envelope: Envelope) -> None:
+        """Take note of a message that nobody waits for, left when the actor ended.
+
+        It was counted already. By default it is logged, no more.
+
+        Args:
+            envelope: the message.
+        """
+        logger.debug("dead letter of {}: {}", self._actor_ref, envelope)
+
+    # --- handling messages ----------------------------------------------------------------------
+
+    def handle(self, envelope: Envelope) -> Any:
+        """Handle one message; for actors that dispatch by themselves, others have ``on_receive``.
+
+        An override passes on to this one what is not its own: stops and proxies. To answer later
+        than it returns, it takes ``reply_to`` and sets it to None in the envelope.
+
+        Args:
+            envelope: the message with its stamp, and the future for the answer.
+
+        Returns:
+            the answer, or an awaitable of it.
+        """
+        message: object = envelope.message
+        handler = self._actor_handlers.get(type(message))
+        return self.on_receive(message) if handler is None else handler(self, message)
+
+    def stop(self) -> None:
+        """Stop this actor, behind the messages that were sent to it before.
+
+        Raises:
+            pykka.ActorDeadError: it has ended.
+        """
+        self._actor_ref.put(StopOf(self._actor_ref), bounded=False)
+
+    def _stop(self) -> None:
+        """Stop this actor after the message it is at; called by its own code only."""
+        if self.lifecycle is Lifecycle.RUNNING:
+            self.lifecycle = Lifecycle.STOPPING
+
+    def drain(self) -> bool:
+        """Handle now what waits, on the loop's thread, in the middle of whatever it does.
+
+        Only as many messages as wait at the call, and never one inside another of the same
+        actor: called from its own handler, or from a task in its own context (not a copy of
+        it), it does nothing.
+
+        Returns:
+            whether the actor runs, nothing waits and nothing is being handled.
+        """
+        if not self._actor_busy and self.actor_inbox.pending:
+            try:
+                self._actor_context.run(self._actor_take, self.actor_inbox.qsize())
+            except RuntimeError:
+                # Our context is entered further down the stack; no handler raises to here.
+                return False
+        return not (self._actor_busy or self.actor_inbox.pending)
+
+    def hand(self, message: object) -> None:
+        """Give the actor a message on its loop's thread: it handles it now, if it is free.
+
+        Otherwise the message is put behind what waits, unbounded. For actors that work hand in
+        hand on one loop: no turn of the loop lies between them.
+
+        Args:
+            message: what to send; nobody is answered.
+
+        Raises:
+            ActorDeadError: the actor has ended, and its mailbox with it.
+        """
+        inbox = self.actor_inbox
+        envelope = Envelope(message)
+        if not (self._actor_busy or inbox.pending):
+            envelope.stamp = inbox.last_stamp
+            try:
+                self._actor_context.run(self._actor_receive, envelope)
+            except RuntimeError:
+                pass  # our context is entered further down the stack; nothing was done yet
+            else:
+                return
+        inbox.put(envelope, bounded=False)
+
+    # --- the three phases: setup, running, teardown ---------------------------------------------
+
+    def _actor_loop_setup(self) -> None:
+        """Call ``on_start``; from here on the actor is kept alive."""
+        for orphan in self._actor_living.add(self._loop, self):
+            orphan._actor_bury()  # noqa: SLF001 - one of ours
+        self._actor_go(call(self.on_start, self._actor_started))
+
+    def _actor_started(self, _result: object, error: BaseException | None) -> Step | None:
+        if error is not None:
+            return self._actor_end(Exit.of(error, "start"))
+        self._actor_loop_running()
+        return None
+
+    def _actor_loop_running(self) -> None:
+        """Begin to read. From here on nothing of an idle actor waits anywhere: it is called."""
+        self.lifecycle = Lifecycle.RUNNING
+        self._actor_busy = False
+        self.actor_inbox.attach(self._actor_pump, self._actor_context)
+
+    def _actor_pump(self) -> None:
+        """Handle what waits, and come again later if that is much.
+
+        Whenever something waits and the actor is free, a call of this is on its way: by the
+        mailbox, from here, or at the end of the message that takes its time.
+        """
+        if self._actor_take(BURST):
+            self._loop.call_soon(self._actor_pump, context=self._actor_context)
+
+    def _actor_take(self, limit: int) -> bool:
+        """Handle what waits, up to a limit or a message that takes its time.
+
+        Returns:
+            whether it was the limit.
+        """
+        pop = self.actor_inbox.pop
+        for _ in range(limit):
+            if self._actor_busy:
+                return False
+            envelope = pop()
+            if envelope is None:
+                return False
+            self._actor_receive(envelope)
+        return not self._actor_busy
+
+    def _actor_receive(self, envelope: Envelope) -> None:
+        self._actor_busy = True
+        try:
+            result = self.handle(envelope)
+        except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
+            self._actor_go(self._actor_received(envelope, None, error))
+            return
+        if result is not None and is_awaitable(result):
+            self._actor_go((result, partial(self._actor_received, envelope)))
+        elif self.lifecycle is Lifecycle.RUNNING:
+            if envelope.reply_to is not None:
+                _answer(envelope.reply_to, result)
+            self._actor_busy = False
+        else:
+            self._actor_go(self._actor_received(envelope, result, None))
+
+    def _actor_received(
+        self, envelope: Envelope, result: object, error: BaseException | None
+    ) -> Step | None:
+        """Answer one message, and see whether the actor goes on."""
+        if error is not None and self._actor_ends_by(envelope, error):
+            return self._actor_end(Exit.of(error, "receive"), envelope)
+        if self.lifecycle is Lifecycle.STOPPING:
+            # Its answer comes when all is done: who asked us to stop finds us stopped.
+            return self._actor_end(_NORMAL, envelope, result)
+        if envelope.reply_to is not None:
+            _answer(envelope.reply_to, result)
+        self._actor_busy = False
+        return None
+
+    def _actor_ends_by(self, envelope: Envelope, error: BaseException) -> bool:
+        """Tell the asker of an error; say whether it ends the actor instead."""
+        asked = envelope.reply_to
+        if asked is None or not isinstance(error, Exception):
+            return True
+        envelope.reply_to = None
+        logger.opt(exception=error).debug("an ask of {} failed", self._actor_ref)
+        _fail(asked, error)
+        self._actor_ref.tell_watchers(AskFailed(error))
+        return False
+
+    def _actor_end(
+        self, ended: Exit, envelope: Envelope | None = None, result: object = None
+    ) -> Step | None:
+        """Take no more messages, call the hook for this kind of end, then tear down."""
+        self.lifecycle = Lifecycle.STOPPING
+        self._actor_ref.set_stopped()
+        if self.registered:
+            pykka.ActorRegistry.unregister(self._actor_ref)
+        then = partial(self._actor_ended, ended, envelope, result)
+        cause = ended.cause
+        if cause is None:
+            return call(self.on_stop, then)
+        logger.opt(exception=cause).error("{} {} in {}", self._actor_ref, ended.kind, ended.phase)
+        if ended.phase == "start":
+            return then(None, None)
+        return call(partial(self.on_failure, type(cause), cause, cause.__traceback__), then)
+
+    def _actor_ended(
+        self,
+        ended: Exit,
+        envelope: Envelope | None,
+        result: object,
+        _result: object,
+        error: BaseException | None,
+    ) -> None:
+        """Come here when the last hook is done, or has failed."""
+        if error is not None:
+            logger.opt(exception=error).error("{} failed at its end", self._actor_ref)
+            if ended.kind is ExitKind.NORMAL:
+                ended = Exit.of(error, "stop")
+        self._actor_loop_teardown(ended, envelope, result)
+
+    def _actor_loop_teardown(
+        self, ended: Exit = _NORMAL, envelope: Envelope | None = None, result: object = None
+    ) -> None:
+        """Close the mailbox, answer everyone who still waits, then tell the watchers."""
+        self.lifecycle = Lifecycle.STOPPED
+        self._actor_living.discard(self._loop, self)
+        if self._actor_owns_mailbox:
+            for left in self.actor_inbox.close():
+                self._actor_refuse(left, ended)
+        else:
+            self.actor_inbox.detach()
+        if envelope is not None and envelope.reply_to is not None:
+            if ended.phase == "receive":
+                _fail(envelope.reply_to, self._actor_dead(ended))
+            else:
+                _answer(envelope.reply_to, result)
+        self._actor_ref.set_exit(ended)
+
+    def _actor_refuse(self, envelope: Envelope, ended: Exit) -> None:
+        if envelope.reply_to is not None:
+            if isinstance(envelope.message, _ActorStop):
+                _answer(envelope.reply_to, None)
+            else:
+                _fail(envelope.reply_to, self._actor_dead(ended))
+        elif not isinstance(envelope.message, _ActorStop):
+            self.dead_letters += 1
+            try:
+                self.dead_letter(envelope)
+            except BaseException as error:  # noqa: BLE001 - the others have to be answered
+                logger.opt(exception=error).error("dead_letter() of {} failed", self._actor_ref)
+
+    def _actor_dead(self, ended: Exit) -> pykka.ActorDeadError:
+        msg = f"{self._actor_ref} stopped before it had handled the message"
+        error = pykka.ActorDeadError(msg)
+        error.__cause__ = ended.cause
+        return error
+
+    def _actor_bury(self) -> None:
+        """Answer those who wait for an actor whose loop was closed under it."""
+        self._actor_busy = True
+        self._actor_ref.set_stopped()
+        error = ActorError(_closed_loop(type(self).__name__, self._loop))
+        self._actor_loop_teardown(Exit(ExitKind.KILLED, error, "receive"))
+
+    def _actor_go(self, step: Step | None) -> None:
+        """Have a task take what is left to be awaited; an actor has one such task at a time."""
+        if step is not None:
+            self._actor_task = begin(
+                step,
+                self._actor_go_on,
+                loop=self._loop,
+                context=self._actor_context,
+                name=type(self).__name__,
+            )
+
+    def _actor_go_on(self) -> None:
+        # By identity: what this task did last may have begun another.
+        if self._actor_task is asyncio.current_task(self._loop):
+            self._actor_task = None
+        self._actor_pump()
+
+    # --- Pykka's own messages -------------------------------------------------------------------
+
+    def _actor_handle_stop(self, message: _ActorStop) -> None:
+        # One that is left of the actor before, in a mailbox that outlives us, is not for us.
+        if not isinstance(message, StopOf) or message.ref is self._actor_ref:
+            self._stop()
+
+    def _actor_handle_call(self, message: ProxyCall) -> Any:
+        return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
+
+    def _actor_handle_get(self, message: ProxyGetAttr) -> Any:
+        return get_attr_directly(self, message.attr_path)
+
+    def _actor_handle_set(self, message: ProxySetAttr) -> None:
+        parent = get_attr_directly(self, message.attr_path[:-1])
+        setattr(parent, message.attr_path[-1], message.value)
+
+    _actor_handlers: ClassVar[Mapping[type, Callable[[Any, Any], Any]]] = {
+        StopOf: _actor_handle_stop,
+        _ActorStop: _actor_handle_stop,
+        ProxyCall: _actor_handle_call,
+        ProxyGetAttr: _actor_handle_get,
+        ProxySetAttr: _actor_handle_set,
+    }
+
+
+def _running_loop(name: str) -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        msg = (
+            f"no event loop runs on this thread for {name}: call start() inside a coroutine, or"
+            " start_on(loop, ...) from any thread"
+        )
+        raise ActorError(msg) from None
+
+
+def _closed_loop(name: str, loop: asyncio.AbstractEventLoop) -> str:
+    return f"{name} cannot live on {loop!r}: use a loop that is open, and stop actors before it"
+
+
+def _answer(reply_to: pykka.Future[Any], value: object) -> None:
+    try:
+        reply_to.set(value)
+    except queue.Full:
+        logger.debug("answered before: {}", reply_to)
+
+
+def _fail(reply_to: pykka.Future[Any], error: BaseException) -> None:
+    try:
+        reply_to.set_exception((type(error), error, error.__traceback__))
+    except queue.Full:
+        logger.debug("answered before: {}", reply_to)

@@ -1,0 +1,153 @@
+"""What a session and the runtime of one attempt share: the stop flag, the token, the way back.
+
+All of it is touched on the loop's thread only, except the token. The stop is a flag that the
+session sets as soon as it has decided: a stop that queues behind work comes too late (COSTS 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..messages.commands import TokenCancelled
+from ..messages.policies import Now
+from ..tools.cancellation import CancellationToken
+from .mailbox import Envelope, Lane
+from .requests import Barrier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..journal.base import Commit
+    from ..messages.commands import Report, Streamed
+    from ..messages.ids import Fence
+    from ..messages.policies import How
+    from ..messages.reasons import Reason
+    from .actor import AsyncioActor
+    from .mailbox import Mailbox
+
+
+class RuntimeControl:
+    """One attempt's line between its runtime and its session.
+
+    Args:
+        fence: the attempt's fence.
+        mailbox: the session's mailbox, which outlives incarnations of the session's actor.
+        session: the session's actor as it is now.
+        now: the clock, in seconds since the epoch.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_now",
+        "_session",
+        "_take_back",
+        "_token",
+        "admitted",
+        "commit",
+        "ended",
+        "fence",
+        "how",
+        "mailbox",
+        "on_told",
+        "reason",
+    )
+
+    def __init__(
+        self,
+        fence: Fence,
+        mailbox: Mailbox,
+        session: AsyncioActor,
+        now: Callable[[], float],
+    ) -> None:
+        self.fence = fence
+        self.mailbox = mailbox
+        self.how: How | None = None
+        self.reason: Reason | None = None
+        self.admitted = 0
+        self.ended = False
+        self.commit: Commit | None = None
+        self.on_told: Callable[[How], None] | None = None
+        self._session = session
+        self._now = now
+        self._token: CancellationToken | None = None
+        self._take_back: Callable[[], None] | None = None
+        self._admission: asyncio.Future[None] | None = None
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the attempt may not say, save or start anything any more."""
+        return isinstance(self.how, Now)
+
+    def release(self) -> None:
+        """The attempt is over; nobody is told any more."""
+        self.on_told = None
+        if self._take_back is not None:
+            self._take_back()
+            self._take_back = None
+
+    def get_token(self) -> CancellationToken:
+        """The turn's cancellation token, made when somebody first looks at it."""
+        token = self._token
+        if token is None:
+            token = self._token = CancellationToken()
+            if self.reason is not None:
+                token.cancel(self.reason)
+            else:
+                self._take_back = token.add_callback(self._token_cancelled)
+            token.hold()
+        return token
+
+    def _token_cancelled(self) -> None:
+        if self.how is None:
+            reason = self._token.cancel_reason if self._token else None
+            command = TokenCancelled(self._now(), self.fence, reason or "")
+            self.mailbox.put(Envelope(command), Lane.CONTROL)
+
+    # --- the runtime's side ---
+
+    def report(self, report: Report | Streamed) -> None:
+        """Tell the session, or whoever reads its mailbox after it; never refused for its size."""
+        self._session.hand(report)
+
+    async def catch_up(self) -> None:
+        """Let the session handle what waits for it, so that a stop is known before going on."""
+        if self.mailbox.pending and not self._session.drain():
+            # The session is in the middle of an asynchronous hook; it tells when it got here.
+            here = asyncio.get_running_loop().create_future()
+            self.mailbox.put(Envelope(Barrier(here)), bounded=False)
+            await here
+
+    async def admission(self, wave: int) -> bool:
+        """Whether the session has recorded the beginning of ``wave``; else the turn has to end."""
+        if self.mailbox.pending:
+            await self.catch_up()
+        while self.admitted != wave and self.how is None:
+            self._admission = asyncio.get_running_loop().create_future()
+            await self._admission
+        return self.admitted == wave and self.how is None
+
+    # --- the session's side ---
+
+    def admit(self, wave: int, commit: Commit) -> None:
+        """The beginning of ``wave`` is recorded, and durable when ``commit`` is done."""
+        self.admitted = wave
+        self.commit = commit
+        self._wake()
+
+    def tell_stop(self, how: How, reason: Reason) -> None:
+        """Tell the runtime to stop; a harder way may follow, never a softer one."""
+        if self.how is not None and (self.fenced or not isinstance(how, Now)):
+            return
+        self.how = how
+        self.reason = reason
+        if self._token is not None:
+            self._token.cancel(reason)
+        self._wake()
+        if self.on_told is not None:
+            self.on_told(how)
+
+    def _wake(self) -> None:
+        waiting, self._admission = self._admission, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)

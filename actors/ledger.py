@@ -1,0 +1,341 @@
+"""The ledger: what became of every call and step, and which of it answers an equal one.
+
+One rule serves a crash and an interruption alike (DESIGN §5): calls are told apart by tool with
+its version, canonical validated arguments and occurrence - never by position, because models,
+clocks and new code make other calls at the same place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..messages.events import Entry, Progressed, Said, StepEnded
+from ..messages.reasons import CallStatus, Effect
+from ..messages.records import CallDone, CallRecord, CallStarted, PartialResults
+from ..tools.call import equality_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ..messages.ids import Fence, IdempotencyKey
+    from ..messages.message import Reply
+    from ..messages.reasons import Reason
+    from ..tools.call import ToolCall
+    from .machine.state import Running
+
+
+def record_of(  # noqa: PLR0917 - the two halves of a call, and where they belong
+    started: CallStarted,
+    done: CallDone,
+    fence: Fence,
+    started_at: float,
+    ended_at: float,
+    senders: tuple[str | None, ...],
+) -> CallRecord:
+    """A call's whole record, from its beginning and its end."""
+    return CallRecord.trusted(
+        {
+            "call_id": started.call_id,
+            "tool": started.tool,
+            "version": started.version,
+            "arguments": started.arguments,
+            "effect": started.effect,
+            "carry": started.carry,
+            "idempotency_key": started.idempotency_key,
+            "answered_from": started.answered_from,
+            "turn": fence.turn,
+            "attempt": fence.attempt,
+            "wave": done.wave,
+            "status": done.status,
+            "result": done.result,
+            "error": done.error,
+            "started_at": started_at,
+            "ended_at": ended_at,
+            "senders": senders,
+        }
+    )
+
+
+def records_of(log: Iterable[Entry], senders: tuple[str | None, ...]) -> Iterator[CallRecord]:
+    """The records of a turn's log, in the order in which the calls were given."""
+    progress = [entry for entry in log if isinstance(entry, Progressed)]
+    ends = {done.call_id: (done, entry.at) for entry in progress for done in entry.done}
+    for entry in progress:
+        for started in entry.calls:
+            end = ends.get(started.call_id)
+            if end is not None:
+                yield record_of(started, end[0], entry.fence, entry.at, end[1], senders)
+
+
+def partial_results(
+    running: Running, previous: PartialResults | None, reason: Reason, draft: Reply | None
+) -> PartialResults:
+    """What an unfinished turn leaves to the next one, on top of the chain before it.
+
+    A call that was answered from an earlier one is left out where that one is there already: each
+    completed call answers once, however often it was passed on. Of an unknown one that was
+    answered late, the result is kept.
+    """
+    before = previous or PartialResults()
+    calls = {record.origin: record for record in before.calls}
+    for record in records_of(running.log, running.senders):
+        kept = calls.get(record.origin)
+        if kept is None:
+            if not _is_unused(record):
+                calls[record.origin] = record
+        elif _answers(record) and not _answers(kept):
+            end = {"status": record.status, "result": record.result, "error": None}
+            calls[record.origin] = kept.model_copy(update={**end, "ended_at": record.ended_at})
+    said = tuple(event.text for event in running.log if isinstance(event, Said))
+    return PartialResults(
+        calls=tuple(calls.values()),
+        said=(*before.said, *said),
+        draft=draft or before.draft,
+        state=before.state if running.saved is None else running.saved,
+        reason=reason,
+    )
+
+
+class Answer(NamedTuple):
+    """What the ledger says to a call: a record that answers it, or an old key to start it with."""
+
+    record: CallRecord | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+START = Answer()
+"""Nothing is known of an equal call: start it, with a key of its own."""
+
+
+class Ledger:
+    """Answers the calls and steps of one attempt from what was done before it.
+
+    Args:
+        log: the turn's events of its earlier attempts.
+        previous: what the chain of interrupted turns left.
+        unknown: gives the calls that may have happened, as they stand now.
+        senders: whose messages the turn works on.
+    """
+
+    __slots__ = (
+        "_anew",
+        "_carried",
+        "_last_write",
+        "_said",
+        "_senders",
+        "_slots",
+        "_steps",
+        "_taken",
+        "_unknown",
+    )
+
+    def __init__(
+        self,
+        log: Sequence[Entry],
+        previous: PartialResults | None,
+        unknown: Callable[[], tuple[CallRecord, ...]],
+        senders: tuple[str | None, ...],
+    ) -> None:
+        self._unknown = unknown
+        self._senders = senders
+        self._slots: dict[str, deque[CallRecord]] = {}
+        self._anew: dict[str, deque[CallRecord]] = {}
+        self._carried: dict[str, deque[CallRecord]] = {}
+        self._taken: list[CallRecord] = []
+        self._steps: dict[str, deque[Any]] = {}
+        self._said: dict[str, int] = {}
+        self._last_write = (0, 0, 0)
+        if log or previous is not None:
+            self._take_over(log, previous)
+
+    def _take_over(self, log: Sequence[Entry], previous: PartialResults | None) -> None:
+        done = tuple(records_of(log, self._senders))
+        for record in _requests(done):
+            places = self._anew if _is_made_anew(record) else self._slots
+            places.setdefault(_key(record), deque()).append(record)
+        for event in log:
+            if isinstance(event, StepEnded):
+                self._steps.setdefault(event.key, deque()).append(event.result)
+            elif isinstance(event, Said):
+                self._said[event.text] = self._said.get(event.text, 0) + 1
+        earlier = previous.calls if previous else ()
+        used = {r.answered_from for r in done if r.answered_from and not _is_unused(r)}
+        for record in earlier:
+            if record.status is CallStatus.COMPLETED and record.origin not in used:
+                self._carried.setdefault(_key(record), deque()).append(record)
+        writes = [_order(r) for r in (*earlier, *done) if _is_write(r)]
+        self._last_write = max(writes, default=(0, 0, 0))
+
+    def answer(self, call: ToolCall[Any], now: float) -> Answer:
+        """What to do with ``call``, the next one equal to it; each answer is given once.
+
+        Args:
+            call: the call.
+            now: seconds since the epoch, for results that are carried for a time.
+        """
+        unknown = self._unknown()
+        if not unknown and not self._slots and not self._carried and not self._anew:
+            return START
+        key = call.equality
+        answer = self._of_this_turn(key, unknown, call) or self._of_before(key, unknown, call, now)
+        anew = self._anew.get(key)
+        return _settled(anew.popleft(), call) if anew and answer is START else answer
+
+    def _of_this_turn(
+        self, key: str, unknown: tuple[CallRecord, ...], call: ToolCall[Any]
+    ) -> Answer | None:
+        slot = self._slots.get(key)
+        while slot:
+            record = slot.popleft()
+            if _is_unused(record):
+                break  # what was to answer it is still there
+            live = next((r for r in unknown if r.call_id == record.origin), None)
+            if live is None and record.status is CallStatus.UNKNOWN and record.answered_from:
+                continue  # settled since, by a call that has a place of its own
+            if live is None or not self._is_given_away(live, call):
+                return self._take(live or record, call)
+        return None
+
+    def _of_before(
+        self, key: str, may_have: tuple[CallRecord, ...], call: ToolCall[Any], now: float
+    ) -> Answer:
+        """By occurrence: of what the chain completed and what may have happened, the older."""
+        unknown = self._may_have_happened(key, may_have, call)
+        carried = self._carried.get(key)
+        if carried and (unknown is None or _is_older(carried[0], unknown, call)):
+            answer = self._of_the_chain(carried, call, now)
+            if answer.record is not None:
+                return answer
+        return START if unknown is None else self._take(unknown, call)
+
+    def _may_have_happened(
+        self, key: str, unknown: tuple[CallRecord, ...], call: ToolCall[Any]
+    ) -> CallRecord | None:
+        """An equal call that is unknown, or that was and of which the result came late."""
+        for record in unknown:
+            if _key(record) != key or self._is_given_away(record, call):
+                continue
+            if not _answers(record) or (not call.is_fresh and record.senders == self._senders):
+                return record
+        return None
+
+    def _take(self, record: CallRecord, call: ToolCall[Any]) -> Answer:
+        if _uses_up(record, call):
+            # It is unknown no longer when the end of this call is recorded; until then another
+            # call of the same wave must not take it too. Never started, it comes back as new.
+            self._taken.append(record)
+        return _settled(record, call)
+
+    def _is_given_away(self, record: CallRecord, call: ToolCall[Any]) -> bool:
+        return _uses_up(record, call) and any(record is taken for taken in self._taken)
+
+    def _of_the_chain(self, carried: deque[CallRecord], call: ToolCall[Any], now: float) -> Answer:
+        while carried:
+            record = carried.popleft()
+            if call.is_fresh:
+                break  # it was this call's turn, and is refused; the next one is the next call's
+            if self._still_good(record, now):
+                return Answer(record)
+        return START
+
+    def _still_good(self, record: CallRecord, now: float) -> bool:
+        if not _may_be_carried(record, now) or record.senders != self._senders:
+            return False
+        return record.effect is not Effect.READ or self._last_write < _order(record)
+
+    def started(self, turn: int, attempt: int, wave: int) -> None:
+        """A call that is not a read was started: reads of earlier waves are stale from here on."""
+        self._last_write = (turn, attempt, wave)
+
+    def step(self, key: str) -> tuple[Any] | None:
+        """The remembered result of the next step of that key, in a tuple, or None."""
+        remembered = self._steps.get(key)
+        return (remembered.popleft(),) if remembered else None
+
+    def was_said(self, text: str) -> bool:
+        """Whether an earlier attempt has said this already; each saying counts once."""
+        if self._said.get(text, 0) == 0:
+            return False
+        self._said[text] -= 1
+        return True
+
+
+def _settled(record: CallRecord, call: ToolCall[Any]) -> Answer:
+    """What a record of this turn, or of the unknown calls, says to an equal call."""
+    if record.status is CallStatus.UNKNOWN:
+        # `again` and an idempotent tool start it with the old key: the foreign system can see
+        # that it is the same request.
+        if call.is_again or record.effect is Effect.IDEMPOTENT:
+            return Answer(None, record.idempotency_key)
+        return Answer(record)
+    if not _is_made_anew(record):
+        return Answer(record)
+    return START if record.effect is Effect.READ else Answer(None, record.idempotency_key)
+
+
+def _requests(records: Iterable[CallRecord]) -> Iterable[CallRecord]:
+    """What became of each request of a turn over its attempts so far, in order of their ends.
+
+    A request is a call with those that were made again with its key, or answered from it.
+    """
+    names: dict[str, str] = {}
+    requests: dict[str, CallRecord] = {}
+    for record in records:
+        own = record.answered_from or record.idempotency_key
+        name = names[record.call_id] = names.get(record.origin, own)
+        before = requests.get(name)
+        if before is None or _is_made_anew(before):
+            # What is made anew has its place from then on: another may have answered in its stead.
+            requests.pop(name, None)
+            requests[name] = record
+        elif not _answers(before) and record.status is not CallStatus.SKIPPED:
+            requests[name] = record
+    return requests.values()
+
+
+def _answers(record: CallRecord) -> bool:
+    return record.status is CallStatus.COMPLETED
+
+
+def _is_unused(record: CallRecord) -> bool:
+    """Whether it was to be answered from an earlier call, and the attempt died before it was."""
+    return record.status is CallStatus.SKIPPED and record.answered_from is not None
+
+
+def _uses_up(record: CallRecord, call: ToolCall[Any]) -> bool:
+    """Whether the record's result, or its key, is for one call only."""
+    return _answers(record) or call.is_again or record.effect is Effect.IDEMPOTENT
+
+
+def _is_made_anew(record: CallRecord) -> bool:
+    """Whether a new attempt makes the call anew; what else there is answers before."""
+    if record.status is CallStatus.FAILED:
+        return record.error is not None and record.error.retryable
+    skipped = record.status is CallStatus.SKIPPED and record.answered_from is None
+    return skipped or record.status is CallStatus.CANCELLED
+
+
+def _is_older(carried: CallRecord, unknown: CallRecord, call: ToolCall[Any]) -> bool:
+    """Whether a call takes what was completed before what is unknown; `again` asks for that."""
+    return not call.is_again and _order(carried) <= _order(unknown)
+
+
+def _key(record: CallRecord) -> str:
+    return equality_of(record.tool, record.version, record.arguments)
+
+
+def _order(record: CallRecord) -> tuple[int, int, int]:
+    return (record.turn, record.attempt, record.wave)
+
+
+def _is_write(record: CallRecord) -> bool:
+    """Whether it is a start of something that is not a read; a carried use is no start."""
+    started = record.status is not CallStatus.SKIPPED and record.answered_from is None
+    return record.effect is not Effect.READ and started
+
+
+def _may_be_carried(record: CallRecord, now: float) -> bool:
+    if isinstance(record.carry, bool):
+        return record.carry
+    return now - record.ended_at <= record.carry

@@ -1,0 +1,51 @@
+"""Which actors live on which loop: the one thing that keeps an idle actor from being collected."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+
+
+class Living(Generic[A]):
+    """A set of actors for each loop; adding and removing cost the same however many there are.
+
+    A loop's set is touched on the loop's own thread only, or after the loop was closed; what
+    threads share is a dict, whose single operations are atomic.
+    """
+
+    __slots__ = ("_by_loop",)
+
+    def __init__(self) -> None:
+        self._by_loop: dict[AbstractEventLoop, set[A]] = {}
+
+    def add(self, loop: AbstractEventLoop, actor: A) -> Iterable[A]:
+        """Keep an actor alive.
+
+        Returns:
+            those that were left behind when other loops were closed under them, each once.
+        """
+        living = self._by_loop.get(loop)
+        if living is not None:
+            living.add(actor)
+            return ()
+        self._by_loop[loop] = {actor}
+        return self._orphans()
+
+    def discard(self, loop: AbstractEventLoop, actor: A) -> None:
+        """Let go of an actor, and of the loop with its last one."""
+        living = self._by_loop.get(loop)
+        if living is not None:
+            living.discard(actor)
+            if not living:
+                self._by_loop.pop(loop, None)
+
+    def on(self, loop: AbstractEventLoop) -> int:
+        """Count the actors that live on a loop."""
+        return len(self._by_loop.get(loop, ()))
+
+    def _orphans(self) -> list[A]:
+        closed = [loop for loop in list(self._by_loop) if loop.is_closed()]
+        return [actor for loop in closed for actor in self._by_loop.pop(loop, ())]

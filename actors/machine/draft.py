@@ -1,0 +1,101 @@
+"""A decision in the making: the events, and the state that is their fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+
+from ...messages.events import AnyEvent, Entry, Event, MessageEnded, Progressed
+from ...messages.ids import DeliveryId
+from .evolve import evolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...messages.history import HistoryEntry
+    from ...messages.reasons import MessageStatus, Reason
+    from .state import Rules, Running, SessionState
+
+
+_DEFAULTS: Final[Mapping[type[Event], Mapping[str, Any]]] = {
+    kind: {name: field.default for name, field in kind.model_fields.items()}
+    for kind in get_args(get_args(AnyEvent)[0])
+}
+"""What an event has in the fields that it is not given; the others are overwritten."""
+
+
+class Decision(NamedTuple):
+    """What a command leads to.
+
+    Args:
+        state: the fold of the entries over the state before.
+        entries: what happened.
+        history: what that adds to the session's history.
+    """
+
+    state: SessionState
+    entries: list[Entry]
+    history: Sequence[HistoryEntry] = ()
+
+
+class Draft:
+    """A decision in the making."""
+
+    __slots__ = ("at", "entries", "history", "rules", "state")
+
+    def __init__(self, state: SessionState, rules: Rules, at: float) -> None:
+        self.state = state
+        self.rules = rules
+        self.at = at
+        self.entries: list[Entry] = []
+        self.history: list[HistoryEntry] = []
+
+    def emit(self, kind: type[Event], turn: int | None = None, /, **fields: Any) -> None:
+        """Write down that something happened, and evolve the state by it."""
+        state = self.state
+        tenant, session_id = state.key
+        event = kind.trusted(
+            {
+                **_DEFAULTS[kind],
+                "tenant": tenant,
+                "session_id": session_id,
+                "turn": turn,
+                "position": state.position + 1,
+                "at": self.at,
+                **fields,
+            }
+        )
+        self.entries.append(event)
+        self.state = evolve(state, event)
+
+    def log(self, entry: Progressed) -> None:
+        """Write down what happened to calls and waves, and evolve the state by it."""
+        self.entries.append(entry)
+        self.state = evolve(self.state, entry)
+
+    @property
+    def running(self) -> Running:
+        """The running turn, in states that have one."""
+        running = self.state.running
+        assert running is not None, "the table calls this clause in states with a turn only"
+        return running
+
+    def end_message(
+        self,
+        message_id: str,
+        status: MessageStatus,
+        reason: Reason | None = None,
+        *,
+        detail: str = "",
+        turn: int | None = None,
+    ) -> None:
+        """Write down how a message ended."""
+        self.emit(
+            MessageEnded, turn, message_id=message_id, status=status, reason=reason, detail=detail
+        )
+
+    def delivery_id(self) -> DeliveryId | None:
+        """The id of the delivery that the next event makes, when there is somebody to deliver."""
+        if not self.rules.delivers:
+            return None
+        return DeliveryId(f"{self.state.uid}-{self.state.position + 1}")

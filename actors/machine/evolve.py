@@ -1,0 +1,334 @@
+"""The session's state as a fold over its events: ``evolve(state, event) -> state``, pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...messages.events import (
+    CancellationHandled,
+    DeliveryEnded,
+    Entry,
+    Event,
+    ExecutionCancelled,
+    MessageAccepted,
+    MessageEnded,
+    Progressed,
+    Said,
+    Saved,
+    SessionOpened,
+    StepEnded,
+    StopRequested,
+    TurnEnded,
+    TurnRestarted,
+    TurnStarted,
+)
+from ...messages.message import Delivery, MessageOutcome, Reply
+from ...messages.policies import Now
+from ...messages.reasons import (
+    CallStatus,
+    DeliveryKind,
+    MessageStatus,
+    Reason,
+    TurnOutcome,
+)
+from ..ledger import record_of
+from .state import Remembered, Running, SessionState, Status, Stopping, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...messages.records import CallDone, CallRecord
+
+REMEMBERED = 512
+"""Messages of a session that are kept for de-duplication; those that have not ended always are."""
+
+
+def evolve(state: SessionState, entry: Entry) -> SessionState:
+    """The state after ``entry``.
+
+    Raises:
+        KeyError: an event of a class that the fold does not know.
+    """
+    if isinstance(entry, Progressed):
+        return _progressed(state, entry)
+    return _FOLD[type(entry)](state, entry)
+
+
+def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:
+    """The state after all of ``entries``, in order."""
+    for entry in entries:
+        state = evolve(state, entry)
+    return state
+
+
+def _at(event: Event) -> int:
+    assert event.position is not None, "what is journaled has a position"
+    return event.position
+
+
+def _running(state: SessionState) -> Running:
+    running = state.running
+    if running is None:
+        msg = f"the journal of session {str(state.key)!r} is corrupt: position {state.position + 1}"
+        raise ValueError(msg)
+    return running
+
+
+def _opened(state: SessionState, event: SessionOpened) -> SessionState:
+    status = Status.IDLE
+    running = state.running
+    if running is not None:
+        status = Status.RUNNING if running.stop is None else Status.STOPPING
+    return state.changed(_at(event), epoch=event.epoch, uid=event.uid, status=status, covers=0)
+
+
+def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
+    waiting = Waiting(event.message, event.policy, event.deadline_at)
+    remembered = _trimmed(state)
+    remembered[event.message.message_id] = Remembered(event.fingerprint, None)
+    return state.changed(_at(event), waiting=(*state.waiting, waiting), remembered=remembered)
+
+
+def _trimmed(state: SessionState) -> dict[str, Remembered]:
+    remembered = dict(state.remembered)
+    if len(remembered) >= REMEMBERED:
+        oldest = next((key for key, kept in remembered.items() if kept.outcome is not None), None)
+        if oldest is not None:
+            del remembered[oldest]
+    return remembered
+
+
+def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
+    count = len(event.message_ids)
+    taken, rest = state.waiting[:count], state.waiting[count:]
+    running = Running(event.turn, 1, taken, taken[-1].deadline_at)
+    return state.changed(
+        _at(event),
+        running=running,
+        status=Status.RUNNING,
+        turn=event.turn,
+        waiting=rest,
+        batch=0,
+    )
+
+
+def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
+    # What the attempt before has saved goes with it: each starts from the last finished turn.
+    running = _running(state)._replace(attempt=event.attempt, wave=0, saved=None)
+    return state.got_further(_at(event), running)
+
+
+def _progressed(state: SessionState, entry: Progressed) -> SessionState:
+    position = entry.position + entry.span - 1
+    if entry.is_late:
+        for done in entry.done:
+            state = _late_end(state, done, entry.at)
+        return state._replace(position=position)
+    running = _running(state)
+    for done in entry.done:
+        if state.unknown or done.status is CallStatus.UNKNOWN:
+            unknown = _still_unknown(state.unknown, running, done, entry)
+            state = state._replace(unknown=unknown)
+    return state.got_further(position, running.with_progress(entry))
+
+
+def _still_unknown(
+    unknown: tuple[CallRecord, ...], running: Running, done: CallDone, entry: Progressed
+) -> tuple[CallRecord, ...]:
+    """The unknown calls after the end of another: it is one itself, or settles one.
+
+    Not before its end: until then it may turn out that it was never started.
+    """
+    if done.answered_from is not None:
+        # A late result answers one equal call.
+        used = done.answered_from if done.status is CallStatus.COMPLETED else None
+        return tuple(r for r in unknown if r.call_id != used)
+    started = next(call for call in running.open if call.call_id == done.call_id)
+    same = [r for r in unknown if r.idempotency_key == started.idempotency_key]
+    others = tuple(r for r in unknown if r not in same)
+    late = [r for r in same if r.status is CallStatus.COMPLETED]
+    if done.status is CallStatus.SKIPPED:
+        # As new: the attempt's ledger has given the old ones away.
+        return (*others, *(r.model_copy() for r in same))
+    if late and done.status is not CallStatus.COMPLETED:
+        return (*others, *late)
+    if done.status is not CallStatus.UNKNOWN:
+        return others
+    record = record_of(
+        started, done, entry.fence, running.wave_started_at, entry.at, running.senders
+    )
+    return (*others, record)
+
+
+def _late_end(state: SessionState, done: CallDone, at: float) -> SessionState:
+    end = {"status": done.status, "result": done.result, "error": done.error, "ended_at": at}
+    unknown = tuple(
+        record.model_copy(update=end) if record.call_id == done.call_id else record
+        for record in state.unknown
+    )
+    # A late failure is an end as good as any: nothing is open any more, nothing can answer.
+    kept = tuple(r for r in unknown if r.status in (CallStatus.UNKNOWN, CallStatus.COMPLETED))
+    return state._replace(unknown=kept)
+
+
+def _logged(state: SessionState, event: Event) -> SessionState:
+    running = _running(state)
+    return state.got_further(_at(event), running._replace(log=(*running.log, event)))
+
+
+def _unchanged(state: SessionState, event: Event) -> SessionState:
+    return state.changed(_at(event))
+
+
+def _said(state: SessionState, event: Said) -> SessionState:
+    state = _logged(state, event)
+    return _posted(state, event, DeliveryKind.SAID, Reply(text=event.text))
+
+
+def _posted(
+    state: SessionState,
+    event: Said | TurnEnded,
+    kind: DeliveryKind,
+    reply: Reply,
+    answers: tuple[str, ...] = (),
+) -> SessionState:
+    if event.delivery_id is None:
+        return state
+    delivery = Delivery.trusted(
+        {
+            "delivery_id": event.delivery_id,
+            "kind": kind,
+            "tenant": state.key.tenant,
+            "session_id": state.key.session_id,
+            "turn": event.turn,
+            "reply": reply,
+            "answers": answers,
+        }
+    )
+    return state._replace(outbox=(*state.outbox, delivery))
+
+
+def _saved(state: SessionState, event: Saved) -> SessionState:
+    return state.got_further(_at(event), _running(state)._replace(saved=event.state))
+
+
+def _stop_requested(state: SessionState, event: StopRequested) -> SessionState:
+    if event.backlog is not None and event.covers is not None:
+        state = state._replace(covers=event.covers, covered_by=event.backlog)
+    running = state.running
+    if running is None:
+        return state.changed(
+            _at(event),
+        )
+    before = running.stop
+    seconds = event.how.grace if isinstance(event.how, Now) else event.how.patience
+    until = event.at + seconds
+    if isinstance(event.how, Now):
+        # A stop's bound is the larger of its grace and what protected calls have left.
+        protected = (c.timeout or 0.0 for c in running.open if c.protected)
+        until = max([until, *(running.wave_started_at + timeout for timeout in protected)])
+    if before is not None and isinstance(before.how, Now) == isinstance(event.how, Now):
+        # A stop that is told again does not get more time.
+        until = min(until, before.until)
+    stop = Stopping(event.how, event.reason, event.detail, until, event.backlog, _by(event))
+    if before is not None:
+        stop = _told_again(before, stop)
+    closing = state.status is Status.CLOSING or event.reason is Reason.SHUTDOWN
+    status = Status.CLOSING if closing else Status.STOPPING
+    return state.changed(_at(event), status=status, running=running._replace(stop=stop))
+
+
+def _by(event: StopRequested) -> tuple[str, ...]:
+    return () if event.by is None else (event.by,)
+
+
+def _told_again(before: Stopping, stop: Stopping) -> Stopping:
+    """A stop that is told again, or rises, and what it keeps of the one before."""
+    stopped = before.backlog is not None
+    decided = stopped or before.reason is Reason.DEADLINE
+    return stop._replace(
+        # A shutdown only bounds a turn of which it is clear already how it ends.
+        reason=before.reason if decided and stop.reason is Reason.SHUTDOWN else stop.reason,
+        detail=stop.detail or before.detail,
+        backlog=stop.backlog or before.backlog,
+        # A message that comes after the stop does not ask for the same as those before it.
+        by=before.by if stopped else (*before.by, *stop.by),
+    )
+
+
+def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
+    running = _running(state)
+    status = Status.IDLE if state.status is not Status.CLOSING else Status.CLOSING
+    waiting, batch = state.waiting, state.batch
+    if event.outcome is TurnOutcome.INTERRUPTED:
+        # After an interruption all that is unanswered becomes one turn; after a shutdown only
+        # the turn itself comes back as one.
+        waiting = (*running.messages, *waiting)
+        alone = event.reason is Reason.SHUTDOWN
+        batch = len(running.messages) if alone else len(waiting)
+    finished = event.outcome is TurnOutcome.FINISHED
+    saved = running.saved if finished and running.saved is not None else state.saved
+    state = state.changed(
+        _at(event),
+        running=None,
+        status=status,
+        waiting=waiting,
+        batch=batch,
+        previous=event.partial_results,
+        saved=saved,
+        last_reply=event.reply if finished else state.last_reply,
+    )
+    if event.reply is None or event.delivery_id is None:
+        return state
+    answers = tuple(waiting.message.message_id for waiting in running.messages)
+    return _posted(state, event, DeliveryKind.REPLY, event.reply, answers)
+
+
+def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
+    answered = event.status is MessageStatus.ANSWERED
+    outcome = MessageOutcome.trusted(
+        {
+            "message_id": event.message_id,
+            "status": event.status,
+            "turn": event.turn,
+            "reply": state.last_reply if answered else None,
+            "reason": event.reason,
+            "error": event.detail,
+        }
+    )
+    kept = state.remembered.get(event.message_id)
+    remembered = {
+        **state.remembered,
+        event.message_id: Remembered(kept.fingerprint if kept else "", outcome),
+    }
+    state = state.changed(_at(event), remembered=remembered)
+    return _without(state, event.message_id) if state.waiting else state
+
+
+def _without(state: SessionState, message_id: str) -> SessionState:
+    kept = tuple(w for w in state.waiting if w.message.message_id != message_id)
+    head = state.waiting[: state.batch]
+    batch = sum(1 for w in head if w.message.message_id != message_id)
+    return state._replace(waiting=kept, batch=batch)
+
+
+def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
+    outbox = tuple(d for d in state.outbox if d.delivery_id != event.delivery_id)
+    return state.changed(_at(event), outbox=outbox)
+
+
+_FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
+    SessionOpened: _opened,
+    MessageAccepted: _accepted,
+    TurnStarted: _turn_started,
+    TurnRestarted: _turn_restarted,
+    StepEnded: _logged,
+    Said: _said,
+    Saved: _saved,
+    StopRequested: _stop_requested,
+    ExecutionCancelled: _unchanged,
+    CancellationHandled: _unchanged,
+    TurnEnded: _turn_ended,
+    MessageEnded: _message_ended,
+    DeliveryEnded: _delivery_ended,
+}

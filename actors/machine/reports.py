@@ -1,0 +1,181 @@
+"""Clauses: what the runtime reports, what deliveries report, and a new incarnation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...messages.commands import Progress
+from ...messages.events import (
+    DeliveryEnded,
+    Progressed,
+    Said,
+    Saved,
+    SessionOpened,
+    StepEnded,
+    TurnRestarted,
+)
+from ...messages.reasons import CallStatus, Reason
+from .turns import end_open_calls, end_stopped, fail, finish, next_turn
+
+if TYPE_CHECKING:
+    from ...messages.commands import (
+        Command,
+        DeliveryDone,
+        Open,
+        RuntimeExit,
+        Save,
+        Say,
+        StepDone,
+    )
+    from .draft import Draft
+
+
+def go_on(draft: Draft, report: Progress) -> None:
+    """Calls ended, the wave is done, the next one begins."""
+    if draft.state.is_current(report.fence) and not _is_late(report):
+        _log(draft, report)
+    else:
+        late_ends(draft, report)
+
+
+def finish_wave(draft: Draft, report: Progress) -> None:
+    """The turn is told to stop: its wave may end, and no other begins."""
+    go_on(draft, report._replace(wave=0, calls=()))
+
+
+def late_ends(draft: Draft, report: Progress) -> None:
+    """Nobody waits for these calls any more; those that were unknown have an end now."""
+    unknown = {r.call_id for r in draft.state.unknown if r.status is CallStatus.UNKNOWN}
+    ends = [
+        done._replace(late=True)
+        for done in report.done
+        if done.call_id in unknown and done.status in (CallStatus.COMPLETED, CallStatus.FAILED)
+    ]
+    if ends:
+        _log(draft, Progress(report.at, report.fence, tuple(ends)))
+
+
+def _is_late(report: Progress) -> bool:
+    return bool(report.done) and report.done[0].late
+
+
+def _log(draft: Draft, report: Progress) -> None:
+    at, fence, done, wave_done, wave, calls = report
+    if done or wave_done or wave:
+        position = draft.state.position + 1
+        draft.log(Progressed(position, at, fence, done, wave_done, wave, calls))
+
+
+def end_step(draft: Draft, done: StepDone) -> None:
+    """Remember the step's result."""
+    if draft.state.is_current(done.fence):
+        draft.emit(
+            StepEnded,
+            done.fence.turn,
+            attempt=done.fence.attempt,
+            key=done.key,
+            result=done.result,
+        )
+
+
+def say(draft: Draft, say: Say) -> None:
+    """Words of their own, for a delivery."""
+    if draft.state.is_current(say.fence):
+        draft.emit(
+            Said,
+            say.fence.turn,
+            attempt=say.fence.attempt,
+            text=say.text,
+            delivery_id=draft.delivery_id(),
+        )
+
+
+def save(draft: Draft, save: Save) -> None:
+    """The session's state, if the turn finishes."""
+    if draft.state.is_current(save.fence):
+        draft.emit(Saved, save.fence.turn, attempt=save.fence.attempt, state=save.state)
+
+
+def save_unless_fenced(draft: Draft, command: Save) -> None:
+    """A turn that finishes its wave may still save."""
+    running = draft.state.running
+    if running is not None and running.stop is not None and not running.stop.fenced:
+        save(draft, command)
+
+
+def exit_running(draft: Draft, end: RuntimeExit) -> None:
+    """The runtime ended by itself: the reply, the next attempt, or the failure."""
+    if not _take_finished(draft, end):
+        return
+    if end.reply is not None:
+        finish(draft, end.reply)
+    elif end.crashed and end.retry_after is not None:
+        restart(draft, end.cause, end.retry_after)
+    else:
+        fail(draft, Reason.CRASHED if end.crashed else Reason.ERROR, end.cause)
+
+
+def exit_stopping(draft: Draft, end: RuntimeExit) -> None:
+    """The runtime ended as it was told, or died meanwhile: either is the end."""
+    if _take_finished(draft, end):
+        end_stopped(draft, end.reply, end.total_waves)
+
+
+def _take_finished(draft: Draft, end: RuntimeExit) -> bool:
+    """Record what the runtime had finished, however it ended; False for one of an old fence."""
+    if end.progress is not None:
+        finish_wave(draft, end.progress)
+    if not draft.state.is_current(end.fence):
+        return False
+    end_open_calls(draft)
+    return True
+
+
+def restart(draft: Draft, cause: str, delay: float, *, discard: bool = False) -> None:
+    """Write down that the next attempt begins."""
+    running = draft.running
+    draft.emit(
+        TurnRestarted,
+        running.number,
+        attempt=running.attempt + 1,
+        cause=cause,
+        version=draft.rules.version,
+        delay=delay,
+        discard=discard,
+    )
+
+
+def late_exit(draft: Draft, end: RuntimeExit) -> None:
+    """An abandoned runtime ended after all."""
+    if end.progress is not None:
+        late_ends(draft, end.progress)
+
+
+def open_(draft: Draft, command: Open) -> None:
+    """Take over what an earlier incarnation left; the same clause for a first start."""
+    state = draft.state
+    draft.emit(SessionOpened, epoch=state.epoch + 1, uid=state.uid or command.uid)
+    running = draft.state.running
+    if running is None:
+        next_turn(draft)
+        return
+    end_open_calls(draft)
+    if running.stop is not None:
+        end_stopped(draft, None, None)
+    elif running.attempt < draft.rules.max_attempts:
+        restart(draft, "the session was recovered", 0.0, discard=True)
+    else:
+        fail(draft, Reason.CRASHED, f"attempt {running.attempt} did not end")
+
+
+def end_delivery(draft: Draft, done: DeliveryDone) -> None:
+    """The channel took a delivery, or it was given up."""
+    if any(delivery.delivery_id == done.delivery_id for delivery in draft.state.outbox):
+        draft.emit(
+            DeliveryEnded, delivery_id=done.delivery_id, status=done.status, detail=done.detail
+        )
+
+
+def stale(draft: Draft, command: Command) -> None:
+    """It came too late to matter here; nothing happens."""
+    del draft, command

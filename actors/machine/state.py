@@ -1,0 +1,245 @@
+"""The session's state: what a fold over its journal yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...messages.events import Entry, Progressed
+from ...messages.ids import CallId, Fence, SessionKey
+from ...messages.policies import How, Now, Policy
+from ...messages.reasons import Backlog, CallStatus, Reason
+from ...messages.view import SessionView
+
+if TYPE_CHECKING:
+    from ...messages.message import Delivery, MessageOutcome, Reply, SessionMessage
+    from ...messages.records import CallRecord, CallStarted, PartialResults
+
+
+class Status(StrEnum):
+    """Where a session is in its life; one value, never a handful of booleans."""
+
+    RECOVERING = "recovering"
+    """No incarnation has taken over yet; the mailbox is not read."""
+    IDLE = "idle"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """The wave is finishing, or what was cancelled has its grace."""
+    CLOSING = "closing"
+    """The system shuts down: the turn is ending, nothing starts."""
+    FAILED = "failed"
+    """The journal cannot be read."""
+
+
+class Waiting(NamedTuple):
+    """A message that was accepted and has not ended."""
+
+    message: SessionMessage
+    policy: Policy
+    deadline_at: float | None
+
+
+class Stopping(NamedTuple):
+    """That the running turn was told to stop: how, why, and until when that is waited for.
+
+    ``backlog`` is set for a stop (the turn's messages are cancelled) and None for an
+    interruption (they live on in the next turn).
+    """
+
+    how: How
+    reason: Reason
+    detail: str
+    until: float
+    backlog: Backlog | None
+    by: tuple[str, ...]
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the turn may not speak, save or start anything any more."""
+        return isinstance(self.how, Now)
+
+
+class Running(NamedTuple):
+    """The running turn: its messages, and its ledger as the journal's own entries.
+
+    Args:
+        wave: the last wave of this attempt that began, or 0.
+    """
+
+    number: int
+    attempt: int
+    messages: tuple[Waiting, ...]
+    deadline_at: float | None
+    log: tuple[Entry, ...] = ()
+    wave: int = 0
+    saved: Any = None
+    stop: Stopping | None = None
+
+    def with_progress(self, entry: Progressed) -> Running:
+        """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
+        number, attempt, messages, deadline_at, log, wave, saved, stop = self
+        return Running(
+            number, attempt, messages, deadline_at, (*log, entry), entry.wave or wave, saved, stop
+        )
+
+    @property
+    def open(self) -> tuple[CallStarted, ...]:
+        """The calls of the last wave that have not ended."""
+        if not self.wave:
+            return ()
+        ended: set[CallId] = set()
+        for entry in reversed(self.log):
+            if isinstance(entry, Progressed):
+                if entry.wave:
+                    return tuple(call for call in entry.calls if call.call_id not in ended)
+                ended.update([done.call_id for done in entry.done])
+        return ()
+
+    @property
+    def wave_started_at(self) -> float:
+        """When the last wave began, in seconds since the epoch."""
+        for entry in reversed(self.log):
+            if isinstance(entry, Progressed) and entry.wave:
+                return entry.at
+        return 0.0
+
+    @property
+    def completed(self) -> int:
+        """How many calls have completed so far; one that answered a later attempt counts once."""
+        return len(
+            {
+                done.answered_from or done.call_id
+                for entry in self.log
+                if isinstance(entry, Progressed)
+                for done in entry.done
+                if done.status is CallStatus.COMPLETED
+            }
+        )
+
+    @property
+    def senders(self) -> tuple[str | None, ...]:
+        """Whose messages the turn works on."""
+        return tuple(sorted({w.message.sender for w in self.messages}, key=str))
+
+
+class Remembered(NamedTuple):
+    """What is kept of a message for de-duplication and for late questions."""
+
+    fingerprint: str
+    outcome: MessageOutcome | None
+
+
+class SessionState(NamedTuple):
+    """A session; immutable, and equal to the fold of its journal at every moment.
+
+    Args:
+        position: of the last event.
+        turn: the number of the last turn that was started.
+        running: the running turn.
+        waiting: accepted messages that are in no turn, oldest first.
+        batch: how many of the first waiting messages become one turn; 0 means by their policies.
+        previous: what the chain of turns that did not finish left behind.
+        unknown: calls that may have happened, and those of which a late end was seen since.
+        saved: the session's own state, of the last finished turn.
+        outbox: deliveries that have not ended.
+        remembered: recent messages by id.
+        covers: the stamp of the last stop; older messages that are handled later are covered.
+        covered_by: what that stop does to them.
+        last_reply: of the last finished turn, for the outcomes of its messages.
+    """
+
+    key: SessionKey
+    position: int = 0
+    running: Running | None = None
+    status: Status = Status.RECOVERING
+    epoch: int = 0
+    uid: str = ""
+    turn: int = 0
+    waiting: tuple[Waiting, ...] = ()
+    batch: int = 0
+    previous: PartialResults | None = None
+    unknown: tuple[CallRecord, ...] = ()
+    saved: Any = None
+    outbox: tuple[Delivery, ...] = ()
+    remembered: Mapping[str, Remembered] = MappingProxyType({})
+    covers: int = 0
+    covered_by: Backlog = Backlog.KEEP
+    last_reply: Reply | None = None
+
+    def changed(self, position: int, **fields: Any) -> SessionState:
+        """The state at another position, with some fields changed; half the price of _replace."""
+        values = list(self)
+        values[1] = position
+        for name, value in fields.items():
+            values[_PLACES[name]] = value
+        return tuple.__new__(SessionState, values)
+
+    def got_further(self, position: int, running: Running) -> SessionState:
+        """The same state with these two changed; five times as fast as ``_replace``."""
+        return tuple.__new__(SessionState, (self[0], position, running, *self[3:]))
+
+    def is_current(self, fence: Fence) -> bool:
+        """Whether something with this fence belongs to the running attempt."""
+        running = self.running
+        if running is None:
+            return False
+        epoch, turn, attempt = fence
+        return attempt == running.attempt and turn == running.number and epoch == self.epoch
+
+    @property
+    def fence(self) -> Fence:
+        """The fence of the running attempt; that of no turn when none runs."""
+        if self.running is None:
+            return Fence(self.epoch, self.turn, 0)
+        return Fence(self.epoch, self.running.number, self.running.attempt)
+
+
+_PLACES = {name: place for place, name in enumerate(SessionState._fields)}
+
+
+def view_of(state: SessionState) -> SessionView:
+    """The state as choosers and hooks may see it."""
+    running = state.running
+    return SessionView(
+        tenant=state.key.tenant,
+        session_id=state.key.session_id,
+        status=state.status,
+        turn=state.turn,
+        messages=tuple(waiting.message for waiting in running.messages) if running else (),
+        wave=running.wave if running else 0,
+        calls_completed=running.completed if running else 0,
+        waiting=len(state.waiting),
+    )
+
+
+class Rules(NamedTuple):
+    """The settings that the pure machine needs.
+
+    Args:
+        version: the agent's version.
+        delivers: whether replies and words are delivered, and so must wait for an end.
+        survives: whether the journal outlives the process.
+        max_attempts: attempts a turn may have in all.
+        remember: messages kept for de-duplication.
+    """
+
+    version: str = ""
+    delivers: bool = True
+    survives: bool = False
+    max_attempts: int = 3
+    remember: int = 512
+
+
+def due(state: SessionState) -> float | None:
+    """When the state wants to be told the time, in seconds since the epoch."""
+    running = state.running
+    if running is None:
+        return None
+    stop, deadline = running.stop, running.deadline_at
+    if stop is None:
+        return deadline
+    if stop.fenced or deadline is None:
+        return stop.until
+    return min(stop.until, deadline)

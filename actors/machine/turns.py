@@ -1,0 +1,206 @@
+"""Turns: how they begin, are told to stop, and end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...messages.events import (
+    CancellationHandled,
+    ExecutionCancelled,
+    Progressed,
+    StopRequested,
+    TurnEnded,
+    TurnStarted,
+)
+from ...messages.policies import Enqueue, How
+from ...messages.reasons import (
+    Backlog,
+    CallStatus,
+    Effect,
+    MessageStatus,
+    Reason,
+    TurnOutcome,
+)
+from ...messages.records import CallDone
+from ..ledger import partial_results
+from .history import history_of, said_in
+from .state import Running, SessionState, Status, Stopping, Waiting
+
+if TYPE_CHECKING:
+    from ...messages.message import Reply
+    from ...messages.records import CallStarted
+    from .draft import Draft
+
+
+def next_turn(draft: Draft) -> None:
+    """Start the next turn, if something waits and the session is free."""
+    state = draft.state
+    if state.status is not Status.IDLE or not state.waiting:
+        return
+    messages = state.waiting[: _batch(state)]
+    draft.emit(
+        TurnStarted,
+        state.turn + 1,
+        message_ids=tuple(waiting.message.message_id for waiting in messages),
+        version=draft.rules.version,
+    )
+
+
+def _batch(state: SessionState) -> int:
+    """How many of the waiting messages become the next turn.
+
+    What came out of an interruption stays together. Otherwise a waiting message that would have
+    interrupted takes those before it with it, and queued ones have a turn each.
+    """
+    if state.batch:
+        return state.batch
+    return max(
+        (n for n, w in enumerate(state.waiting, 1) if not isinstance(w.policy, Enqueue)), default=1
+    )
+
+
+def request_stop(
+    draft: Draft,
+    how: How,
+    reason: Reason,
+    *,
+    detail: str = "",
+    by: str | None = None,
+    backlog: Backlog | None = None,
+    covers: int | None = None,
+) -> None:
+    """Write down that the running turn is told to stop, or to stop harder."""
+    turn = draft.state.running.number if draft.state.running else None
+    draft.emit(
+        StopRequested,
+        turn,
+        how=how,
+        reason=reason,
+        detail=detail,
+        by=by,
+        backlog=backlog,
+        covers=covers,
+    )
+
+
+def finish(draft: Draft, reply: Reply) -> None:
+    """The turn has its reply: its messages are answered."""
+    running = draft.running
+    turn, messages = running.number, running.messages
+    draft.history += history_of(running, reply, draft.at)
+    says_nothing = not (reply.text or reply.attachments or reply.data)
+    draft.emit(
+        TurnEnded,
+        turn,
+        outcome=TurnOutcome.FINISHED,
+        reply=reply,
+        delivery_id=None if says_nothing else draft.delivery_id(),
+    )
+    for waiting in messages:
+        draft.end_message(waiting.message.message_id, MessageStatus.ANSWERED, turn=turn)
+    next_turn(draft)
+
+
+def fail(draft: Draft, reason: Reason, detail: str) -> None:
+    """The turn failed, and its messages with it."""
+    turn, messages = draft.running.number, draft.running.messages
+    _end_unfinished(draft, TurnOutcome.FAILED, reason, detail, None)
+    for waiting in messages:
+        id_ = waiting.message.message_id
+        draft.end_message(id_, MessageStatus.FAILED, reason, detail=detail, turn=turn)
+    next_turn(draft)
+
+
+def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None) -> None:
+    """The turn was told to stop, and has: end it by what the stop is for."""
+    running = draft.running
+    stop = running.stop
+    assert stop is not None
+    _tell_cancelled(draft, running, stop.detail or stop.reason, total_waves)
+    if stop.backlog is not None:
+        _end_by_stop(draft, running, stop, draft_reply)
+    elif stop.reason is Reason.DEADLINE:
+        _end_unfinished(draft, TurnOutcome.TIMED_OUT, stop.reason, stop.detail, draft_reply)
+        end_all(draft, running, running.messages, MessageStatus.FAILED, stop.reason)
+    else:
+        _end_unfinished(draft, TurnOutcome.INTERRUPTED, stop.reason, stop.detail, draft_reply)
+    if draft.state.status is Status.CLOSING and not draft.rules.survives:
+        end_all(draft, running, draft.state.waiting, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+    next_turn(draft)
+
+
+def _end_by_stop(draft: Draft, running: Running, stop: Stopping, draft_reply: Reply | None) -> None:
+    reason, by = stop.reason, stop.by
+    _end_unfinished(draft, TurnOutcome.STOPPED, reason, stop.detail, draft_reply)
+    # The messages that interrupted the turn asked for the same thing, and go with it.
+    overtaking = tuple(w for w in draft.state.waiting if w.message.message_id in by)
+    end_all(draft, running, (*running.messages, *overtaking), MessageStatus.CANCELLED, reason)
+
+
+def end_all(
+    draft: Draft,
+    running: Running | None,
+    messages: tuple[Waiting, ...],
+    status: MessageStatus,
+    reason: Reason,
+) -> None:
+    """End several messages in the same way."""
+    own = running.messages if running else ()
+    for waiting in messages:
+        turn = running.number if running and waiting in own else None
+        draft.end_message(waiting.message.message_id, status, reason, turn=turn)
+
+
+def _end_unfinished(
+    draft: Draft, outcome: TurnOutcome, reason: Reason, detail: str, draft_reply: Reply | None
+) -> None:
+    running = draft.running
+    draft.history += said_in(running, interrupted=True)
+    draft.emit(
+        TurnEnded,
+        running.number,
+        outcome=outcome,
+        reason=reason,
+        detail=detail,
+        partial_results=partial_results(running, draft.state.previous, reason, draft_reply),
+    )
+
+
+def _tell_cancelled(draft: Draft, running: Running, why: str, total: int | None) -> None:
+    completed = running.completed
+    wave_num = running.wave + 1
+    draft.emit(
+        ExecutionCancelled,
+        running.number,
+        wave_num=wave_num,
+        total_waves=total,
+        partial_results_count=completed,
+        cancel_reason=why,
+    )
+    draft.emit(
+        CancellationHandled,
+        running.number,
+        message=f"turn {running.number} was stopped before wave {wave_num}: {why}",
+        wave_num=wave_num,
+        partial_results_count=completed,
+    )
+
+
+def end_open_calls(draft: Draft) -> None:
+    """Nobody will see how these end: a read is cancelled, anything else that runs is unknown."""
+    running = draft.running
+    left = tuple(
+        CallDone(
+            running.wave, call.call_id, call.tool, _cut_off(call), answered_from=call.answered_from
+        )
+        for call in running.open
+    )
+    if left:
+        state = draft.state
+        draft.log(Progressed(state.position + 1, draft.at, state.fence, left))
+
+
+def _cut_off(call: CallStarted) -> CallStatus:
+    if call.answered_from is not None:
+        return CallStatus.SKIPPED
+    return CallStatus.CANCELLED if call.effect is Effect.READ else CallStatus.UNKNOWN

@@ -1,0 +1,299 @@
+"""The mailbox: three lanes, one lock, and one wake-up per burst."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import pykka
+from pykka._envelope import Envelope as PykkaEnvelope
+
+from ..messages.errors import MailboxFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+
+class Lane(IntEnum):
+    """What is read first; within a lane the order is that of the puts."""
+
+    CONTROL = 0
+    SUPERVISION = 1
+    ORDINARY = 2
+
+
+class Envelope(PykkaEnvelope[Any]):
+    """A message on its way, with its stamp.
+
+    A handler that wants to answer later takes ``reply_to`` and sets it to None here; nobody
+    else answers it then.
+    """
+
+    __slots__ = ("next", "stamp")
+
+    stamp: int
+    """Its place in the order of all puts of its mailbox; there once it was put."""
+
+    next: Envelope | None
+    """The one behind it in its mailbox; None as long as it is in none."""
+
+    def __init__(self, message: object, reply_to: pykka.Future[Any] | None = None) -> None:
+        self.message = message
+        self.reply_to = reply_to
+        self.next = None
+
+
+def running_on(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Say whether the calling thread runs ``loop`` at this moment."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+class Mailbox:
+    """What waits for one actor, and for those that come after it in its place.
+
+    The envelopes themselves are the chain in which they will be read, so that an idle mailbox
+    holds no container at all (a deque alone takes 760 bytes) and ``pop`` takes what comes first.
+
+    Args:
+        loop: the loop of its readers.
+        capacity: how many ordinary messages may wait; None for no bound.
+        last_stamp: stamps go on behind this one.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_context",
+        "_head",
+        "_last_control",
+        "_last_ordinary",
+        "_last_supervision",
+        "_lock",
+        "_ordinary",
+        "_wake",
+        "_woken",
+        "capacity",
+        "last_stamp",
+        "loop",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        capacity: int | None = None,
+        last_stamp: int = 0,
+    ) -> None:
+        self.loop = loop
+        self.capacity = capacity
+        self.last_stamp = last_stamp
+        self._lock = threading.Lock()
+        self._head: Envelope | None = None
+        self._last_control: Envelope | None = None
+        self._last_supervision: Envelope | None = None
+        self._last_ordinary: Envelope | None = None
+        self._ordinary = 0
+        self._wake: Callable[[], object] | None = None
+        self._context: Context | None = None
+        # Whether the reader knows that something waits: set when it is woken, cleared when it
+        # got None. In between it needs no further wake-up.
+        self._woken = False
+        self._closed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits; without the lock, so a hint on any but the loop's thread."""
+        return self._head is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more messages, for good."""
+        return self._closed
+
+    def attach(self, wake: Callable[[], object], context: Context | None) -> None:
+        """Let an actor begin to read; it is woken at once if something waits.
+
+        Args:
+            wake: called on the loop when something has come. A reader that was woken owes
+                ``pop`` until it gets None, and is not woken again before.
+            context: the context variables to call it with.
+
+        Raises:
+            pykka.ActorDeadError: the mailbox is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise pykka.ActorDeadError(_CLOSED)
+            self._wake = wake
+            self._context = context
+            self._woken = False
+            if self._head is not None:
+                self._summon(wake)
+
+    def detach(self) -> None:
+        """Let go of the actor that reads; what waits stays, and more may come."""
+        with self._lock:
+            self._wake = self._context = None
+            self._woken = False
+
+    def put(
+        self, envelope: PykkaEnvelope[Any], lane: Lane = Lane.ORDINARY, *, bounded: bool = True
+    ) -> int:
+        """Put a message behind those of its lane, from any thread, and wake the reader.
+
+        Not for signal handlers and finalizers: they may come while their own thread has the lock.
+
+        Args:
+            envelope: the message; in one mailbox at a time.
+            lane: control is read before supervision, and that before ordinary messages.
+            bounded: whether an ordinary message is refused over ``capacity``.
+
+        Returns:
+            its stamp, higher than all before it in whatever lane.
+
+        Raises:
+            pykka.ActorDeadError: the mailbox, or its loop, is closed.
+            MailboxFull: as many ordinary messages wait as may.
+        """
+        if not isinstance(envelope, Envelope):
+            envelope = Envelope(envelope.message, envelope.reply_to)
+        with self._lock:
+            if self._closed or self.loop.is_closed():
+                raise pykka.ActorDeadError(_CLOSED)
+            # Before it is linked, so that a loop which closes just now leaves nothing behind;
+            # the reader cannot look before we let go of the lock.
+            before = self._last_control
+            if lane is _ORDINARY:
+                if bounded and self.capacity is not None and self._ordinary >= self.capacity:
+                    raise MailboxFull(_full(self.capacity))
+                if not self._woken and self._wake is not None:
+                    self._summon(self._wake)
+                before = self._last_ordinary or self._last_supervision or before
+                self._last_ordinary = envelope
+                self._ordinary += 1
+            else:
+                if not self._woken and self._wake is not None:
+                    self._summon(self._wake)
+                if lane is Lane.CONTROL:
+                    self._last_control = envelope
+                else:
+                    before = self._last_supervision or before
+                    self._last_supervision = envelope
+            if before is None:
+                envelope.next = self._head
+                self._head = envelope
+            else:
+                envelope.next = before.next
+                before.next = envelope
+            self.last_stamp = stamp = self.last_stamp + 1
+            envelope.stamp = stamp
+            return stamp
+
+    def _summon(self, wake: Callable[[], object]) -> None:
+        """Have the loop call the reader; the lock is held."""
+        try:
+            if running_on(self.loop):
+                self.loop.call_soon(wake, context=self._context)
+            else:
+                self.loop.call_soon_threadsafe(wake, context=self._context)
+        except RuntimeError as error:
+            if not self.loop.is_closed():
+                raise
+            raise pykka.ActorDeadError(_CLOSED) from error
+        self._woken = True
+
+    def pop(self) -> Envelope | None:
+        """Take what is to be read next, or None; control before supervision before ordinary."""
+        with self._lock:
+            envelope = self._head
+            if envelope is None:
+                self._woken = False
+                return None
+            self._head = envelope.next
+            envelope.next = None
+            # The chain is sorted by lanes: as long as a control message waits, one is first.
+            if self._last_control is not None:
+                if envelope is self._last_control:
+                    self._last_control = None
+            elif self._last_supervision is not None:
+                if envelope is self._last_supervision:
+                    self._last_supervision = None
+            else:
+                self._ordinary -= 1
+                if self._head is None:
+                    self._last_ordinary = None
+            return envelope
+
+    def get(self) -> PykkaEnvelope[Any]:
+        """Take what is to be read next; Pykka's protocol, without its wait.
+
+        Raises:
+            LookupError: nothing waits; the actor is called when something does.
+        """
+        envelope = self.pop()
+        if envelope is None:
+            msg = "the mailbox is empty: attach() a reader instead of waiting in get()"
+            raise LookupError(msg)
+        return envelope
+
+    def empty(self) -> bool:
+        """Say whether nothing waits."""
+        return self._head is None
+
+    def qsize(self) -> int:
+        """Count what waits, in all lanes; takes the longer, the more there is."""
+        with self._lock:
+            return len(self._rest())
+
+    def close(self) -> list[Envelope]:
+        """Take no more messages from now on, and hand back those that were left.
+
+        Returns:
+            what nobody read, in the order in which it would have been read.
+        """
+        with self._lock:
+            left = self._rest()
+            for envelope in left:
+                envelope.next = None
+            self._closed = True
+            self._wake = self._context = None
+            self._head = self._last_control = self._last_supervision = self._last_ordinary = None
+            self._ordinary = 0
+        return left
+
+    def close_if_empty(self) -> bool:
+        """Close it unless something waits; nothing can come in between.
+
+        Returns:
+            whether it is closed.
+        """
+        with self._lock:
+            if self._head is None:
+                self._closed = True
+                self._wake = self._context = None
+            return self._closed
+
+    def _rest(self) -> list[Envelope]:
+        rest: list[Envelope] = []
+        envelope = self._head
+        while envelope is not None:
+            rest.append(envelope)
+            envelope = envelope.next
+        return rest
+
+
+_ORDINARY = Lane.ORDINARY
+
+_CLOSED = "the mailbox is closed: its actor, or the loop of it, has ended"
+
+
+def _full(capacity: int) -> str:
+    return (
+        f"{capacity} ordinary messages wait already: send less, or give the actor a larger"
+        f" capacity than {capacity}"
+    )

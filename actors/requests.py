@@ -1,0 +1,107 @@
+"""What the outside asks of a session, and what a session asks of the runtime supervisor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import pykka
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pydantic import BaseModel
+
+    from ..messages.ids import SessionKey
+    from ..messages.message import MessageOutcome, SessionMessage
+    from ..messages.policies import How, Policy
+    from ..messages.reasons import Backlog, Reason, TurnOutcome
+    from .control import RuntimeControl
+    from .future import Future
+    from .session_face import Receipt
+    from .turn_engine import TurnInput
+
+
+class StopResult(NamedTuple):
+    """What a stop came to.
+
+    Args:
+        turn: the turn that was stopped, or None when none ran.
+        outcome: how that turn ended; None when none ran, or when it was stopped from within
+            itself and so has not ended yet.
+    """
+
+    turn: int | None
+    outcome: TurnOutcome | None
+
+
+class SendRequest(NamedTuple):
+    """Accept a message; ``deadline`` is in seconds from its acceptance."""
+
+    message: SessionMessage
+    policy: Policy | None
+    deadline: float | None
+    fingerprint: str
+    receipt: Receipt
+    accepted: Future[Receipt]
+
+
+class StopRequest(NamedTuple):
+    """Stop the running turn; from within that turn the answer does not wait for its end."""
+
+    how: How
+    backlog: Backlog
+    reason: Reason
+    detail: str
+    from_within: bool
+    stopped: Future[StopResult]
+
+
+class OutcomeRequest(NamedTuple):
+    """Tell how a message ended, when it has."""
+
+    message_id: str
+    outcome: Future[MessageOutcome]
+
+
+class ReadRequest(NamedTuple):
+    """Tell the session's own state, as of its last finished turn."""
+
+    model: type[BaseModel]
+    state: Future[Any]
+
+
+class Barrier(NamedTuple):
+    """Tell when everything that was put before has been handled."""
+
+    reached: asyncio.Future[None]
+
+
+class ShutdownRequest(NamedTuple):
+    """The system closes; the session says when it is quiet."""
+
+    how: How
+    quiet: Future[None]
+
+
+def futures_of(message: object) -> list[object]:
+    """The futures that a request carries, for who has to refuse it."""
+    if not isinstance(message, tuple):
+        return []
+    fields = cast("tuple[object, ...]", message)
+    return [field for field in fields if isinstance(field, pykka.Future)]
+
+
+class StartRuntime(NamedTuple):
+    """To the runtime supervisor: run this attempt, after ``delay`` seconds."""
+
+    key: SessionKey
+    given: TurnInput
+    control: RuntimeControl
+    delay: float
+
+
+class AbandonRuntime(NamedTuple):
+    """To the runtime supervisor: nobody waits any more for the runtime of this attempt."""
+
+    key: SessionKey
+    control: RuntimeControl

@@ -1,0 +1,148 @@
+"""The runtime: runs one attempt of a turn's agent, and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..messages.errors import TurnInterrupted, WavebreakError
+from ..messages.message import Reply
+from ..messages.policies import Now
+from .actor import AsyncioActor
+from .current import enter_turn
+from .turn import Turn
+from .turn_engine import AgentEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..messages.policies import How
+    from .mailbox import Envelope
+    from .turn_engine import TurnEngine
+
+
+class Abandon(NamedTuple):
+    """To a runtime: nobody waits for it any more."""
+
+
+class AgentReturned(WavebreakError, TypeError):
+    """An agent returned something that is no reply."""
+
+
+class RuntimeActor(AsyncioActor):
+    """The class form of an agent: subclass it and write :meth:`run`.
+
+    An instance lives for one attempt of one turn. The runtime supervisor starts it, notices how
+    it ended and hands the session what it had finished.
+    """
+
+    __slots__ = ("_agent_runs", "_engine", "_work")
+
+    capacity = None
+
+    def __init__(self, engine: TurnEngine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._work: asyncio.Task[None] | None = None
+        self._agent_runs = False
+
+    async def run(self, turn: Turn) -> str | Reply:
+        """Work on the turn and return its reply; this is what a subclass writes."""
+        raise NotImplementedError
+
+    def handle(self, envelope: Envelope) -> Any:
+        """End when the agent has ended; by its error, if it ended by one."""
+        message = envelope.message
+        if isinstance(message, AgentEnd):
+            if message.error is not None:
+                raise message.error
+            return self._stop()
+        if isinstance(message, Abandon):
+            return self._abandon()
+        return super().handle(envelope)
+
+    def _abandon(self) -> None:
+        self._engine.runner.abandon()
+        if self._work is not None and self._agent_runs:
+            self._work.cancel()
+
+    def _start_actor_loop(self) -> None:
+        self._actor_start_here()
+
+    def _actor_loop_running(self) -> None:
+        super()._actor_loop_running()
+        self._engine.control.on_told = self._told
+        # A context of its own: the agent and its tools are no part of the actor's.
+        self._work = self._loop.create_task(self._attempt())
+
+    def _told(self, how: How) -> None:
+        self._engine.told(how)
+        if isinstance(how, Now) and self._agent_runs and self._work is not None:
+            self._work.cancel()
+
+    async def _attempt(self) -> None:
+        """Run the agent, then wait for its calls; nothing that it raises leaves this coroutine."""
+        current = enter_turn(self._engine.input.key)
+        try:
+            end = await self._agent()
+        finally:
+            current.active = False
+        try:
+            await self._settle()
+        except BaseException as error:  # noqa: BLE001 - told to the supervisor, as any other end
+            end = AgentEnd(None, end.interrupted, end.error or error)
+        self._engine.end = end
+        self.hand(end)
+
+    async def _agent(self) -> AgentEnd:
+        control = self._engine.control
+        self._agent_runs = True
+        try:
+            if control.fenced:
+                return AgentEnd(None, True, None)
+            await self._engine.open()
+            reply = _as_reply(await self.run(Turn(self._engine)))
+        except TurnInterrupted as error:
+            return self._ended_by(error)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
+            return self._ended_by(error)
+        finally:
+            self._agent_runs = False
+        return AgentEnd(reply, control.how is not None, None)
+
+    def _ended_by(self, error: BaseException) -> AgentEnd:
+        """What was raised after the turn was told to stop is how it stopped."""
+        told = self._engine.control.how is not None
+        return AgentEnd(None, told, None if told else error)
+
+    async def _settle(self) -> None:
+        """Let go of what the agent left: calls that still run, and the turn's dependencies."""
+        runner = self._engine.runner
+        if any(call.end is None for call in runner.open):
+            runner.cancel()
+            await runner.drained()
+        await self._engine.scope.close()
+
+
+def _as_reply(result: object) -> Reply:
+    if isinstance(result, str):
+        return Reply.trusted({"text": result, "attachments": (), "data": {}})
+    if isinstance(result, Reply):
+        return result
+    msg = f"the agent returned {result!r}: return a str or a Reply"
+    raise AgentReturned(msg)
+
+
+def function_runtime(agent: Callable[[Turn], Awaitable[str | Reply]]) -> type[RuntimeActor]:
+    """A runtime class for an agent that is written as a function."""
+
+    class FunctionRuntime(RuntimeActor):
+        """Runs the function."""
+
+        __slots__ = ()
+
+        async def run(self, turn: Turn) -> str | Reply:
+            return await agent(turn)
+
+    FunctionRuntime.__qualname__ = FunctionRuntime.__name__ = "Runtime"
+    return FunctionRuntime

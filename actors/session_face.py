@@ -1,0 +1,332 @@
+"""A session as a program sees it: a handle that stays valid over restarts."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from ..messages.errors import InvalidMessage
+from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserMessage
+from ..messages.policies import AfterWave, Enqueue, Now
+from ..messages.reasons import Backlog, Reason
+from .current import is_within, refuse_within
+from .future import Future
+from .mailbox import Envelope, Lane
+from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from pydantic import BaseModel
+
+    from ..messages.ids import SessionKey
+    from ..messages.policies import How, Policy
+    from .hub import EventStream
+    from .requests import StopResult
+
+M = TypeVar("M", bound="BaseModel")
+
+
+class Gate(Protocol):
+    """What a handle needs of the system."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that sessions live on."""
+        ...
+
+    def put(self, key: SessionKey, envelope: Envelope, lane: Lane = ...) -> None:
+        """Put an envelope into a session's mailbox."""
+        ...
+
+
+class OutcomeFuture(Future[MessageOutcome]):
+    """How a message ended; not to be waited for inside a turn of the same session."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: SessionKey, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._key = key
+
+    def get(self, *, timeout: float | None = None) -> MessageOutcome:
+        """Wait in another thread than the loop's.
+
+        Raises:
+            WouldDeadlock: called on the loop's thread, or inside a turn of the session.
+        """
+        if not self.done():
+            refuse_within(self._key, "an outcome")
+        return super().get(timeout=timeout)
+
+    def __await__(self) -> Generator[Any, None, MessageOutcome]:
+        if not self.done():
+            refuse_within(self._key, "an outcome")
+        return super().__await__()
+
+
+class Receipt:
+    """That a message was accepted.
+
+    Args:
+        message_id: its id.
+        duplicate: whether it had been accepted before, under the same id.
+    """
+
+    __slots__ = ("_session", "duplicate", "message_id")
+
+    def __init__(self, session: Session, message_id: str) -> None:
+        self._session = session
+        self.message_id = message_id
+        self.duplicate = False
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.message_id!r} of session {str(self._session.key)!r}>"
+
+    def outcome(self) -> Future[MessageOutcome]:
+        """How the message ends, once it has.
+
+        Raises:
+            WouldDeadlock: when waited for inside a turn of the same session.
+        """
+        return self._session.outcome(self.message_id)
+
+
+class Session:
+    """A handle of one conversation; cheap to make, and valid over restarts of the session.
+
+    Every method may be called from any thread; what it gives can be awaited, or ``get()`` from
+    another thread than the loop's.
+    """
+
+    __slots__ = ("_gate", "_new_id", "_subscribe", "_types", "key")
+
+    def __init__(
+        self,
+        key: SessionKey,
+        gate: Gate,
+        new_id: Callable[[], str],
+        subscribe: Callable[[SessionKey], EventStream],
+        types: frozenset[type[SessionMessage]],
+    ) -> None:
+        self.key = key
+        self._gate = gate
+        self._new_id = new_id
+        self._subscribe = subscribe
+        self._types = types
+
+    def __repr__(self) -> str:
+        return f"<Session {str(self.key)!r}>"
+
+    @property
+    def tenant(self) -> str:
+        """The session's tenant."""
+        return self.key.tenant
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self.key.session_id
+
+    def send(
+        self,
+        content: str | SessionMessage,
+        *,
+        sender: str | None = None,
+        attachments: Sequence[Attachment] = (),
+        metadata: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        policy: Policy | None = None,
+        deadline: float | None = None,
+    ) -> Future[Receipt]:
+        """Send a message; at once, in the order of the calls. Done when it is accepted.
+
+        Args:
+            content: a text, or a message of your own.
+            sender: who wrote it.
+            attachments: files that came with it; then the text may be empty.
+            metadata: whatever the channel wants back; must survive JSON.
+            message_id: de-duplicates: the same message again is accepted, and not answered twice.
+            policy: what it does to a running turn; by default the session's choice.
+            deadline: seconds from its acceptance after which a turn on it times out.
+
+        Raises:
+            InvalidMessage: there is nothing to say, or an argument cannot be used.
+            SystemClosed: the system does not run.
+            MailboxFull: the session has not handled what it got before.
+        """
+        message = self._message(content, sender, attachments, metadata, message_id)
+        _check_policy(policy)
+        _check_deadline(deadline)
+        fingerprint = _fingerprint(message) if message_id or message is content else ""
+        receipt = Receipt(self, message.message_id)
+        accepted: Future[Receipt] = Future(self._gate.loop)
+        request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted)
+        self._gate.put(self.key, Envelope(request))
+        return accepted
+
+    def _message(
+        self,
+        content: object,
+        sender: str | None,
+        attachments: Sequence[Attachment],
+        metadata: Mapping[str, Any] | None,
+        message_id: str | None,
+    ) -> SessionMessage:
+        if message_id is not None and (not isinstance(message_id, str) or not message_id):
+            msg = f"message_id={message_id!r}: give a text that is not empty, or leave it out"
+            raise InvalidMessage(msg)
+        if isinstance(content, str):
+            id_ = message_id or self._new_id()
+            return _user_message(content, sender, attachments, metadata, id_)
+        if not isinstance(content, SessionMessage):
+            msg = f"a message is a text or a SessionMessage, not {content!r}"
+            raise InvalidMessage(msg)
+        if attachments or metadata:
+            msg = f"attachments and metadata go with a text; put them into {content!r} itself"
+            raise InvalidMessage(msg)
+        if type(content) not in self._types:
+            name = type(content).__name__
+            msg = (
+                f"the system does not know messages of class {name}: "
+                f"ActorSystem(..., message_types=({name},))"
+            )
+            raise InvalidMessage(msg)
+        update = {"sender": sender} if sender is not None else {}
+        if message_id or not content.message_id:
+            update["message_id"] = message_id or self._new_id()
+        return content.model_copy(update=update) if update else content
+
+    def outcome(self, message_id: str) -> Future[MessageOutcome]:
+        """How an accepted message ends, once it has.
+
+        Raises:
+            UnknownMessage: the session does not know a message of that id (any more).
+            WouldDeadlock: when waited for inside a turn of the same session.
+        """
+        outcome = OutcomeFuture(self.key, self._gate.loop)
+        self._gate.put(self.key, Envelope(OutcomeRequest(message_id, outcome)))
+        return outcome
+
+    def stop(
+        self,
+        how: How = AfterWave(),  # noqa: B008 - immutable
+        *,
+        backlog: Backlog | Literal["keep", "drop"] = Backlog.KEEP,
+        reason: str = "",
+    ) -> Future[StopResult]:
+        """Stop the running turn: its messages end as cancelled. Done when the turn has ended.
+
+        Inside that turn it is done as soon as it is durable; the turn ends at its next boundary.
+
+        Args:
+            how: after its wave, or now.
+            backlog: whether the messages that wait are kept for the next turn or dropped.
+            reason: in words; told to subscribers and to the next turn.
+
+        Raises:
+            InvalidMessage: an argument cannot be used.
+            SystemClosed: the system does not run.
+        """
+        if not isinstance(how, AfterWave | Now):
+            msg = f"how={how!r}: a turn is stopped by AfterWave() or Now()"
+            raise InvalidMessage(msg)
+        try:
+            rule = Backlog(backlog)
+        except ValueError:
+            msg = f"backlog={backlog!r} is none of {', '.join(repr(str(b)) for b in Backlog)}"
+            raise InvalidMessage(msg) from None
+        stopped: Future[StopResult] = Future(self._gate.loop)
+        kind = Reason.DISCONNECT if reason == Reason.DISCONNECT else Reason.STOPPED
+        request = StopRequest(how, rule, kind, reason, is_within(self.key), stopped)
+        self._gate.put(self.key, Envelope(request), Lane.CONTROL)
+        return stopped
+
+    def tell(self, message: object) -> None:
+        """Send the session's actor a message of your own, for its ``on_receive``; not durable."""
+        self._gate.put(self.key, Envelope(message))
+
+    def ask(self, message: object) -> Future[Any]:
+        """Send the session's actor a message of your own, and give what ``on_receive`` answers."""
+        answer: Future[Any] = Future(self._gate.loop)
+        self._gate.put(self.key, Envelope(message, answer))
+        return answer
+
+    def read(self, model: type[M]) -> Future[M]:
+        """The session's own state, as of its last finished turn; ``model()`` without any.
+
+        Raises:
+            ValidationError: the state that was saved is not one of ``model``.
+        """
+        state: Future[M] = Future(self._gate.loop)
+        self._gate.put(self.key, Envelope(ReadRequest(model, state)))
+        return state
+
+    def events(self) -> EventStream:
+        """The session's events from here on; used on the loop's thread, best by ``with``."""
+        return self._subscribe(self.key)
+
+
+def _user_message(
+    text: str,
+    sender: str | None,
+    attachments: Sequence[Attachment],
+    metadata: Mapping[str, Any] | None,
+    message_id: str,
+) -> UserMessage:
+    if not text.strip() and not attachments:
+        msg = f"nothing to say: text={text!r}; give a text or an attachment"
+        raise InvalidMessage(msg)
+    try:
+        if metadata:
+            to_json(dict(metadata))
+        elif not attachments and (sender is None or isinstance(sender, str)):
+            return UserMessage.trusted(
+                {
+                    "message_id": message_id,
+                    "sender": sender,
+                    "received_at": 0.0,
+                    "text": text,
+                    "attachments": (),
+                    "metadata": {},
+                }
+            )
+        return UserMessage(
+            message_id=message_id,
+            text=text,
+            sender=sender,
+            attachments=tuple(attachments),
+            metadata=dict(metadata) if metadata else {},
+        )
+    except (ValidationError, PydanticSerializationError, TypeError) as error:
+        msg = f"the message cannot be sent: {error}"
+        raise InvalidMessage(msg) from error
+
+
+def _check_policy(policy: object) -> None:
+    if policy is not None and not isinstance(policy, AfterWave | Now | Enqueue):
+        msg = f"policy={policy!r} is no policy: use AfterWave(), Now() or Enqueue()"
+        raise InvalidMessage(msg)
+
+
+def _check_deadline(deadline: object) -> None:
+    if deadline is None:
+        return
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        msg = f"deadline={deadline!r}: give seconds from now, more than 0, or leave it out"
+        raise InvalidMessage(msg)
+
+
+def _fingerprint(message: SessionMessage) -> str:
+    """Of the content, so that an id that is used again for something else is noticed."""
+    try:
+        content = message.model_dump_json(exclude={"message_id", "received_at"})
+    except PydanticSerializationError as error:
+        msg = f"the message {message!r} does not survive JSON: {error}"
+        raise InvalidMessage(msg) from error
+    words = f"{type(message).__name__}:{content}"
+    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()

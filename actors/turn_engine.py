@@ -1,0 +1,549 @@
+"""The engine under a turn: boundaries, waves, steps and words of one attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from ..messages.commands import Progress, Save, Say, StepDone, Streamed
+from ..messages.errors import (
+    ToolDefinitionError,
+    TurnInterrupted,
+    WavebreakError,
+    WaveInProgress,
+)
+from ..messages.events import idempotency_key
+from ..messages.ids import CallId
+from ..messages.reasons import CallStatus, Effect, Reason
+from ..messages.records import CallDone, CallError, CallRecord, CallStarted
+from ..tools.call import ToolCall
+from ..tools.dependencies import TurnInfo
+from ..tools.execution import CallEnd, Prepared, failure_of
+from ..tools.waves import WaveRunner
+from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pydantic import BaseModel
+
+    from ..messages.errors import CallFailed
+    from ..messages.events import Entry
+    from ..messages.history import HistoryEntry
+    from ..messages.ids import SessionKey
+    from ..messages.message import Reply, SessionMessage
+    from ..messages.policies import How
+    from ..messages.records import PartialResults
+    from ..tools.dependencies import Dependencies
+    from ..tools.registry import Toolbox
+    from ..tools.threads import WorkerThreads
+    from .control import RuntimeControl
+    from .moments import Moments
+
+M = TypeVar("M", bound="BaseModel")
+
+
+class TurnInput(NamedTuple):
+    """What an attempt of a turn begins with.
+
+    Args:
+        uid: the session's, for idempotency keys.
+        previous: what the interrupted turns before left.
+        saved: the session's own state, of its last finished turn.
+        log: the ledger of the turn's earlier attempts.
+        unknown: gives the session's calls that may have happened, as they stand now.
+        streamed: the deltas that earlier attempts have shown.
+    """
+
+    key: SessionKey
+    uid: str
+    number: int
+    attempt: int
+    messages: tuple[SessionMessage, ...]
+    senders: tuple[str | None, ...]
+    previous: PartialResults | None
+    saved: Any
+    log: tuple[Entry, ...]
+    unknown: Callable[[], tuple[CallRecord, ...]]
+    streamed: str = ""
+
+
+class Environment(NamedTuple):
+    """What all turns of a system share.
+
+    Args:
+        retryable: whether ``retry_on`` names an error.
+        now: the clock, in seconds since the epoch.
+        moments: how long the end of a call may wait to be recorded, if nothing else is reported.
+        history: reads the last entries of a session's history.
+    """
+
+    toolbox: Toolbox
+    dependencies: Dependencies
+    threads: WorkerThreads
+    retryable: Callable[[BaseException], bool]
+    now: Callable[[], float]
+    moments: Moments
+    history: Callable[[SessionKey, int], Awaitable[Sequence[HistoryEntry]]]
+
+
+class EndedCall(NamedTuple):
+    """A call of a wave, for the agent: its value, or why there is none."""
+
+    value: Any
+    failure: CallFailed | None
+
+
+class AgentEnd(NamedTuple):
+    """How an agent ended: with a reply, because it was told to, or by an error."""
+
+    reply: Reply | None
+    interrupted: bool
+    error: BaseException | None
+
+
+class WaveCall(Prepared):
+    """A call of a wave, with what the session was told of it."""
+
+    __slots__ = ("started",)
+
+    def __init__(self, call: ToolCall[Any], started: CallStarted, wave: int) -> None:
+        super().__init__(call, started.call_id, started.idempotency_key, None, wave)
+        self.started = started
+
+
+class TurnEngine:
+    """Runs the waves and steps of one attempt and reports them to the session.
+
+    Args:
+        given: what the attempt begins with.
+        control: the line to the session.
+        environment: what all turns share.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_calls",
+        "_diverged",
+        "_done",
+        "_flushes",
+        "_ledger",
+        "_mine",
+        "_saved",
+        "_stepping",
+        "_wave",
+        "_wave_at",
+        "_wave_done",
+        "control",
+        "end",
+        "environment",
+        "input",
+        "runner",
+        "scope",
+        "total_waves",
+    )
+
+    def __init__(
+        self,
+        given: TurnInput,
+        control: RuntimeControl,
+        environment: Environment,
+    ) -> None:
+        self.input = given
+        self.control = control
+        self.environment = environment
+        info = TurnInfo(given.key.tenant, given.key.session_id, given.senders)
+        self.scope = environment.dependencies.scope(info)
+        self.total_waves: int | None = None
+        self.end: AgentEnd | None = None
+        self.runner = WaveRunner(
+            threads=environment.threads,
+            scope=self.scope,
+            token=control.get_token,
+            retryable=environment.retryable,
+            on_end=self._call_ended,
+        )
+        self._ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+        self._busy = False
+        self._stepping: asyncio.Task[Any] | None = None
+        self._wave = 0
+        self._wave_at = 0.0
+        self._calls: list[WaveCall] = []
+        self._done: list[CallDone] = []
+        self._wave_done = 0
+        self._flushes = False
+        self._saved: Any = None
+        self._mine = ""
+        self._diverged = False
+
+    async def open(self) -> None:
+        """Make the turn's dependencies ready, for its tools and for the agent itself."""
+        self.scope.enter()
+        if self.scope.needs_opening:
+            await self.scope.open()
+
+    def release(self) -> None:
+        """The attempt is over: let go of what would keep all of this alive in a circle."""
+        self.control.release()
+        self.runner.release()
+
+    # --- boundaries ---
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the turn has to end at its next boundary."""
+        return self.control.how is not None
+
+    async def boundary(self) -> None:
+        """End the turn here, if it was told to stop.
+
+        Raises:
+            TurnInterrupted: it was.
+        """
+        control = self.control
+        if control.mailbox.pending:
+            await control.catch_up()
+        if control.how is not None:
+            raise self._interruption()
+
+    def _interruption(self) -> TurnInterrupted:
+        return TurnInterrupted(self.control.reason or Reason.STOPPED)
+
+    def _enter(self) -> None:
+        if self._busy:
+            msg = (
+                f"turn {self.input.number} runs a wave or a step already: await it before you "
+                "start the next one, or put the calls into one wave"
+            )
+            raise WaveInProgress(msg)
+        self._busy = True
+
+    def told(self, how: How) -> None:
+        """The session has told the attempt to stop, by ``how``."""
+        del how
+        if self.control.fenced:
+            self.runner.cancel()
+        elif self._stepping is not None:
+            self._stepping.cancel()
+
+    # --- waves ---
+
+    async def run_wave(self, calls: Sequence[ToolCall[Any]]) -> list[EndedCall]:
+        """Run ``calls`` as the next wave; a failed call is in the result and raises nothing."""
+        for call in calls:
+            if not isinstance(call, ToolCall):
+                msg = f"a wave takes calls of tools, such as search('x'), not {call!r}"
+                raise ToolDefinitionError(msg)
+        self._enter()
+        try:
+            await self.boundary()
+            self._calls = []
+            if not calls:
+                return []
+            waiting = await self._begin_wave(calls)
+            try:
+                if waiting:
+                    await self.runner.run(waiting)
+            finally:
+                self._end_wave()
+            await self.boundary()
+            return [self._ended(call) for call in self._calls]
+        finally:
+            self._busy = False
+
+    async def _begin_wave(self, calls: Sequence[ToolCall[Any]]) -> list[WaveCall]:
+        """Report the wave, and give those of its calls that have to be run."""
+        wave = self._wave + 1
+        now = self._wave_at = self.environment.now()
+        ours = [self._prepared(call, wave, place, now) for place, call in enumerate(calls, 1)]
+        self._report(now, wave, tuple([call.started for call in ours]))
+        if not await self.control.admission(wave):
+            raise self._interruption()
+        self._wave = wave
+        self._calls = ours
+        return self._waiting(ours)
+
+    def _prepared(self, call: ToolCall[Any], wave: int, place: int, now: float) -> WaveCall:
+        given, tool = self.input, call.tool
+        call_id = CallId(f"{given.number}.{given.attempt}.{wave}.{place}")
+        answer = self._ledger.answer(call, now)
+        record = answer.record
+        end = None if record is None else _restored(call, record, given.number)
+        started = CallStarted(
+            call_id,
+            tool.name,
+            tool.version,
+            call.json_arguments,
+            tool.effect,
+            tool.protected,
+            tool.timeout,
+            tool.carry,
+            answer.idempotency_key or idempotency_key(given.uid, call_id),
+            None if record is None or end is None else record.origin,
+        )
+        ours = WaveCall(call, started, wave)
+        ours.end = end
+        if end is None and not tool.is_read:
+            self._ledger.started(given.number, given.attempt, wave)
+        return ours
+
+    def _waiting(self, calls: list[WaveCall]) -> list[WaveCall]:
+        """Those that the ledger did not answer; what is not a read waits for the commit."""
+        gate: asyncio.Future[None] | None = None
+        commit = self.control.commit
+        if commit is not None and not commit.done:
+            gate = asyncio.get_running_loop().create_future()
+            commit.add_done_callback(partial(_open_gate, gate))
+        waiting: list[WaveCall] = []
+        for call in calls:
+            if call.end is not None:
+                self._note(call, call.end)
+                continue
+            if not call.call.tool.is_read:
+                call.gate = gate
+            waiting.append(call)
+        return waiting
+
+    def _call_ended(self, prepared: Prepared, end: CallEnd) -> None:
+        """The runner's callback: once for each call, and again for a late result."""
+        assert isinstance(prepared, WaveCall), "the runner runs what it is given"
+        if end is not prepared.end:
+            self._report_late(prepared, end)
+            return
+        self._note(prepared, end)
+        if not self._flushes:
+            self._flush_later()
+
+    def _report_late(self, call: WaveCall, end: CallEnd) -> None:
+        """Nobody waits for it any more: it was told of as ended before."""
+        self.flush()
+        done = CallDone(
+            call.wave, call.call_id, call.started.tool, end.status, end.result, end.error, late=True
+        )
+        self.control.report(Progress(self.environment.now(), self.control.fence, (done,)))
+
+    def _note(self, call: WaveCall, end: CallEnd) -> None:
+        started = call.started
+        self._done.append(
+            CallDone(
+                call.wave,
+                call.call_id,
+                started.tool,
+                end.status,
+                end.result,
+                end.error,
+                started.answered_from,
+            )
+        )
+
+    def _end_wave(self) -> None:
+        """The wave is over, unless the agent went before its calls; told with what comes next."""
+        if all(call.end is not None for call in self._calls):
+            self._wave_done = self._wave
+            if not self._flushes:
+                self._flush_later()
+
+    # What ended is reported with whatever comes next in the same go, so that the end of a wave
+    # and the start of the next are one report and one commit; at the latest after a moment.
+
+    def progress(self) -> Progress | None:
+        """What has not been reported yet; for the supervisor, when the runtime has ended."""
+        if not self._done and not self._wave_done:
+            return None
+        done, self._done = tuple(self._done), []
+        wave_done, self._wave_done = self._wave_done, 0
+        return Progress(self.environment.now(), self.control.fence, done, wave_done)
+
+    def _report(self, now: float, wave: int, calls: tuple[CallStarted, ...]) -> None:
+        done, self._done = tuple(self._done), []
+        wave_done, self._wave_done = self._wave_done, 0
+        self.control.report(Progress(now, self.control.fence, done, wave_done, wave, calls))
+
+    def flush(self) -> None:
+        """Report what has not been reported yet."""
+        progress = self.progress()
+        if progress is not None:
+            self.control.report(progress)
+
+    def _flush_later(self) -> None:
+        self._flushes = True
+        self.environment.moments.later(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushes = False
+        self.flush()
+
+    def _ended(self, call: WaveCall) -> EndedCall:
+        end = call.end
+        assert end is not None, "a wave is over when each of its calls has ended"
+        if end.status is CallStatus.COMPLETED:
+            return EndedCall(end.value, None)
+        return EndedCall(None, failure_of(self._record(call, end), end.exception))
+
+    def last_records(self) -> tuple[CallRecord, ...]:
+        """The records of the last wave's calls, in the order in which they were given."""
+        return tuple(self._record(one, one.end) for one in self._calls if one.end is not None)
+
+    def _record(self, call: WaveCall, end: CallEnd) -> CallRecord:
+        started = call.started
+        return CallRecord(
+            call_id=started.call_id,
+            tool=started.tool,
+            version=started.version,
+            arguments=started.arguments,
+            effect=started.effect,
+            carry=started.carry,
+            idempotency_key=started.idempotency_key,
+            answered_from=started.answered_from,
+            turn=self.input.number,
+            attempt=self.input.attempt,
+            wave=self._wave,
+            status=end.status,
+            result=end.result,
+            error=end.error,
+            started_at=self._wave_at,
+            ended_at=self.environment.now(),
+            senders=self.input.senders,
+        )
+
+    # --- steps ---
+
+    async def run_step(self, f: Callable[[], Any], key: str | None, type_: type[Any] | None) -> Any:
+        """Do ``f``, or give what an earlier attempt remembered of it."""
+        name = key or _name_of(f)
+        self._enter()
+        try:
+            await self.boundary()
+            remembered = self._ledger.step(name)
+            if remembered is not None:
+                return _restored_step(remembered[0], f, type_)
+            value = await self._do_step(f)
+            result = _as_json(value, name)
+            self.flush()
+            self.control.report(StepDone(self.environment.now(), self.control.fence, name, result))
+            await self.boundary()
+        finally:
+            self._busy = False
+        return value
+
+    async def _do_step(self, f: Callable[[], Any]) -> Any:
+        value = f()
+        if not inspect.isawaitable(value):
+            return value
+        task = self._stepping = asyncio.current_task()
+        try:
+            return await value
+        except asyncio.CancelledError:
+            if self.stop_requested and not self.control.fenced and task is not None:
+                # The stop cancelled the step, not the agent, which ends at this boundary.
+                task.uncancel()
+                raise self._interruption() from None
+            raise
+        finally:
+            self._stepping = None
+
+    # --- words and state ---
+
+    def say(self, text: str) -> bool:
+        """Send words of their own, unless an earlier attempt has, or the turn has to stop."""
+        if self.stop_requested:
+            return False
+        if not self._ledger.was_said(text):
+            self.flush()
+            self.control.report(Say(self.environment.now(), self.control.fence, text))
+        return True
+
+    def delta(self, text: str) -> bool:
+        """Stream a piece of the preview; what earlier attempts have shown is not shown again."""
+        if self.stop_requested:
+            return False
+        shown = self.input.streamed
+        before = len(self._mine)
+        self._mine += text
+        if self._diverged or before >= len(shown):
+            self._stream(text)
+        elif shown.startswith(self._mine):
+            pass
+        elif self._mine.startswith(shown):
+            self._stream(self._mine[len(shown) :])
+        else:
+            self._diverged = True
+            self._stream(self._mine, restart=True)
+        return True
+
+    def _stream(self, text: str, *, restart: bool = False) -> None:
+        now = self.environment.now()
+        self.control.report(Streamed(now, self.control.fence, text, restart))
+
+    def state(self, model: type[M]) -> M:
+        """The session's own state as this attempt sees it."""
+        saved = self.input.saved if self._saved is None else self._saved
+        return model() if saved is None else model.model_validate(saved)
+
+    def save(self, model: BaseModel) -> None:
+        """Report the state to be saved."""
+        self._saved = model.model_dump(mode="json")
+        self.flush()
+        self.control.report(Save(self.environment.now(), self.control.fence, self._saved))
+
+    async def history(self, limit: int) -> Sequence[HistoryEntry]:
+        """The last entries of the session's history."""
+        return await self.environment.history(self.input.key, limit)
+
+
+def _restored(call: ToolCall[Any], record: CallRecord, turn: int) -> CallEnd | None:
+    """The end that a record gives to an equal call; None when it cannot be used any more."""
+    if record.status is not CallStatus.COMPLETED:
+        return CallEnd(record.status, None, None, record.error, None)
+    try:
+        value = call.tool.restore(record.result)
+    except WavebreakError as error:
+        if record.turn != turn or record.effect is Effect.READ:
+            return None
+        # It was done in this turn and must not be done again; its result is lost to new code.
+        what = CallError(type=type(error).__name__, message=str(error))
+        return CallEnd(CallStatus.FAILED, None, None, what, error)
+    return CallEnd(CallStatus.COMPLETED, value, record.result, None, None)
+
+
+def _open_gate(gate: asyncio.Future[None], commit: Any) -> None:
+    if gate.done():
+        return
+    if commit.error is None:
+        gate.set_result(None)
+    else:
+        gate.set_exception(commit.error)
+
+
+def _name_of(f: Callable[[], Any]) -> str:
+    while isinstance(f, partial):
+        f = f.func
+    name = getattr(f, "__qualname__", None)
+    if name is None:
+        msg = f"cannot name the step {f!r}: give it a key, turn.step(f, key='...')"
+        raise TypeError(msg)
+    return str(name)
+
+
+def _as_json(value: Any, name: str) -> Any:
+    try:
+        return to_jsonable_python(value)
+    except ValueError as error:
+        msg = f"the result of step {name!r} cannot be remembered: {error}"
+        raise TypeError(msg) from error
+
+
+def _restored_step(result: Any, f: Callable[[], Any], type_: type[Any] | None) -> Any:
+    wanted = type_
+    if wanted is None:
+        target = f.func if isinstance(f, partial) else f
+        try:
+            wanted = get_type_hints(target).get("return")
+        except (NameError, TypeError):
+            wanted = None
+    return result if wanted is None else TypeAdapter(wanted).validate_python(result)

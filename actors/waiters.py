@@ -1,0 +1,78 @@
+"""Who waits for something of a session: for outcomes, for the end of a stop, for rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..messages.errors import Detached
+from .mailbox import Envelope, Lane
+from .requests import OutcomeRequest, ShutdownRequest, StopRequest, StopResult
+
+if TYPE_CHECKING:
+    from ..messages.events import TurnEnded
+    from ..messages.ids import SessionKey
+    from ..messages.message import MessageOutcome
+    from .future import Future
+    from .mailbox import Mailbox
+
+
+class Waiters:
+    """Everyone whom a session still owes an answer; they outlive a crash of its actor."""
+
+    __slots__ = ("_outcomes", "_stops", "shutdown")
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, list[Future[MessageOutcome]]] = {}
+        self._stops: list[StopRequest] = []
+        self.shutdown: ShutdownRequest | None = None
+
+    def add_outcome(self, request: OutcomeRequest) -> None:
+        """Somebody waits for the end of a message."""
+        self._outcomes.setdefault(request.message_id, []).append(request.outcome)
+
+    def add_stop(self, request: StopRequest) -> None:
+        """Somebody waits for the running turn to end."""
+        self._stops.append(request)
+
+    def tell_outcome(self, message_id: str, outcome: MessageOutcome) -> None:
+        """Answer those who wait for this message."""
+        for waiter in self._outcomes.pop(message_id, ()):
+            waiter.try_set(outcome)
+
+    def waits_for(self, message_id: str) -> bool:
+        """Whether anybody waits for this message."""
+        return message_id in self._outcomes
+
+    def tell_turn_ended(self, event: TurnEnded) -> None:
+        """Answer those who wait for the turn's end."""
+        stops, self._stops = self._stops, []
+        for stop in stops:
+            stop.stopped.try_set(StopResult(event.turn, event.outcome))
+
+    def tell_quiet(self) -> None:
+        """Answer who waits for the session to come to rest."""
+        if self.shutdown is not None:
+            self.shutdown.quiet.try_set(None)
+
+    def pass_on(self, mailbox: Mailbox) -> None:
+        """Leave everyone to the next incarnation of the session's actor."""
+        for message_id, waiting in self._outcomes.items():
+            for waiter in waiting:
+                mailbox.put(Envelope(OutcomeRequest(message_id, waiter)), bounded=False)
+        for stop in self._stops:
+            mailbox.put(Envelope(stop), Lane.CONTROL)
+        if self.shutdown is not None:
+            mailbox.put(Envelope(self.shutdown), Lane.CONTROL)
+
+    def detach(self, key: SessionKey) -> None:
+        """There is no next incarnation in this process: nobody is left waiting."""
+        detached = Detached(
+            f"session {str(key)!r} was shut down before the outcome was known: after a restart, "
+            "session.outcome(message_id) tells it"
+        )
+        for waiting in self._outcomes.values():
+            for waiter in waiting:
+                waiter.try_set_error(detached)
+        for stop in self._stops:
+            stop.stopped.try_set(StopResult(None, None))
+        self.tell_quiet()

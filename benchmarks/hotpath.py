@@ -1,0 +1,199 @@
+"""The hot path beside bare asyncio: what a turn costs here, and what it costs written by hand.
+
+    python benchmarks/hotpath.py [--quick] [--check] [--json PATH]
+
+interrupted   100 sessions that run turns of 5 waves of 2 calls of 10 ms; a second message after
+              25 ms stops the turn after its wave, and the next one starts with what was finished
+no-op         100 sessions that run turns of 5 waves of 2 calls that do nothing
+many          10,000 sessions with one turn of 5 waves each: seconds and memory
+
+Processor microseconds for each turn, from the first message to the last reply: each run in a fresh
+process, the two systems by turns, medians. Shared machines swing, so only the ratio holds. The
+other system is raw_asyncio.py, whose file is frozen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from wavebreak.benchmarks.hotpath_job import CALLS, WAVES, Case, Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LIMIT = 1.5
+"""The ratio of the interrupted case above which --check fails."""
+
+HERE = Path(__file__).resolve().parent
+SYSTEMS = {"wavebreak": HERE / "hotpath_wavebreak.py", "raw_asyncio": HERE / "hotpath_raw.py"}
+GIVE_UP_AFTER = 600.0
+"""Seconds for one run."""
+
+Runs = dict[str, list[Measured]]
+
+
+class Size(NamedTuple):
+    """How much to measure.
+
+    Args:
+        runs: of each of the two compared cases and of each system.
+        interrupted: rounds of each session.
+        no_op: rounds of each session.
+        many: sessions.
+    """
+
+    runs: int
+    interrupted: int
+    no_op: int
+    many: int
+
+
+FULL = Size(runs=7, interrupted=20, no_op=40, many=10_000)
+QUICK = Size(runs=5, interrupted=6, no_op=15, many=3_000)
+
+
+class Compared(NamedTuple):
+    """How a case compares.
+
+    Args:
+        wavebreak: median of the processor microseconds of a turn.
+        raw_asyncio: the same, written by hand.
+        ratio: of these two.
+        lowest: ratio of two runs beside each other.
+        highest: the same.
+    """
+
+    wavebreak: float
+    raw_asyncio: float
+    ratio: float
+    lowest: float
+    highest: float
+
+
+class Odd(RuntimeError):
+    """A run did not do what it should have done, so its figures say nothing."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    options = _parser().parse_args(argv)
+    size = QUICK if options.quick else FULL
+    interrupted = measure(Case(100, size.interrupted, busy=True, interrupts=True), size.runs)
+    no_op = measure(Case(100, size.no_op, busy=False, interrupts=False), size.runs)
+    many = measure(Case(size.many, 1, busy=True, interrupts=False), 1)
+    cases = {"interrupted": compare(interrupted), "no-op": compare(no_op)}
+    _show(cases, many, size)
+    if options.json is not None:
+        found = {
+            **{name: case._asdict() for name, case in cases.items()},
+            "many": {name: runs[0]._asdict() for name, runs in many.items()},
+        }
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    ratio = cases["interrupted"].ratio
+    if options.check and ratio > LIMIT:
+        print(f"an interrupted turn costs {ratio:.2f} times bare asyncio: more than {LIMIT}")
+        return 1
+    return 0
+
+
+def measure(case: Case, times: int, systems: Sequence[str] = tuple(SYSTEMS)) -> Runs:
+    """Run a case on both systems, by turns, each time in a fresh process.
+
+    Args:
+        case: what to measure.
+        times: runs of each system.
+        systems: which ones.
+
+    Raises:
+        Odd: a run did not do what it should have done.
+    """
+    runs: Runs = {system: [] for system in systems}
+    words = "interrupted" if case.interrupts else "many" if case.busy else "no-op"
+    for number in track(range(times), words, console=Console(stderr=True), transient=True):
+        # The first one of a pair has another machine than the second: by turns, too.
+        for system in list(systems)[:: 1 if number % 2 else -1]:
+            runs[system].append(_run(system, case))
+    return runs
+
+
+def compare(runs: Mapping[str, Sequence[Measured]]) -> Compared:
+    """Compare the medians, and say how far single pairs of runs are from them."""
+    ours, theirs = ([run.micros_a_turn for run in runs[system]] for system in SYSTEMS)
+    pairs = [one / other for one, other in zip(ours, theirs, strict=True)]
+    mine, other = median(ours), median(theirs)
+    return Compared(
+        round(mine, 1), round(other, 1), round(mine / other, 3), round(min(pairs), 3),
+        round(max(pairs), 3),
+    )  # fmt: skip
+
+
+def _run(system: str, case: Case) -> Measured:
+    ended = subprocess.run(  # noqa: S603 - our own file
+        [sys.executable, str(SYSTEMS[system]), json.dumps(case)],
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_AFTER,
+        check=False,
+    )
+    if ended.returncode:
+        msg = f"{system} failed with status {ended.returncode}:\n{ended.stderr}"
+        raise Odd(msg)
+    run = Measured(*json.loads(ended.stdout))
+    rounds = case.sessions * case.rounds
+    # A machine under load may take both messages into one turn, or answer the first before the
+    # second comes; but nothing is left unanswered, or started twice for one reply.
+    if run.replies < rounds or run.runs < rounds or run.calls != run.replies * WAVES * CALLS:
+        msg = f"{system} was to answer {rounds} times, and came to {run}"
+        raise Odd(msg)
+    return run
+
+
+def _parser() -> argparse.ArgumentParser:
+    words = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(
+        description=words[0],
+        epilog="\n\n".join(words[2:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="in under a minute")
+    parser.add_argument(
+        "--check", action="store_true", help=f"fail above {LIMIT} times bare asyncio (interrupted)"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
+    return parser
+
+
+def _show(cases: Mapping[str, Compared], many: Runs, size: Size) -> None:
+    console = Console()
+    table = Table(title=f"processor microseconds a turn, medians of {size.runs} runs")
+    for name in ("", *SYSTEMS, "ratio", "single pairs"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, case in cases.items():
+        table.add_row(
+            name,
+            f"{case.wavebreak:.1f}",
+            f"{case.raw_asyncio:.1f}",
+            f"{case.ratio:.2f}",
+            f"{case.lowest:.2f} to {case.highest:.2f}",
+        )
+    console.print(table)
+    for name, (run, *_) in many.items():
+        console.print(
+            f"{run.replies:,} sessions with a turn of {WAVES} waves each on {name}: "
+            f"{run.seconds:.1f} s, {run.peak_mb:.0f} MB at most",
+            highlight=False,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The journal's protocol: an append-only record of each session's events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..messages.events import Entry
+    from ..messages.history import HistoryEntry
+    from ..messages.ids import SessionKey
+
+
+class Commit:
+    """Whether appended events are durable yet.
+
+    A commit completes on the loop's thread, once; ``error`` is set when the journal could not say
+    that it has the events. That is *unknown*, not failed: they may be there after a reopening.
+    """
+
+    __slots__ = ("_callbacks", "done", "error")
+
+    def __init__(self, *, done: bool = False) -> None:
+        self.done = done
+        self.error: Exception | None = None
+        self._callbacks: list[Callable[[Commit], object]] = []
+
+    def add_done_callback(self, callback: Callable[[Commit], object]) -> None:
+        """Call ``callback`` with this commit when it is done; at once when it is."""
+        if self.done:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def complete(self, error: Exception | None = None) -> None:
+        """For journals: the events are durable, or nobody can say (``error``)."""
+        self.done = True
+        self.error = error
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+
+class Recorded(NamedTuple):
+    """What a journal has of a session: a state up to some position, and the events after it.
+
+    Args:
+        snapshot: the state as it was given to :meth:`Journal.snapshot`; None if there is none.
+        entries: the entries after the snapshot, in order.
+    """
+
+    snapshot: object | None
+    entries: Sequence[Entry]
+
+
+class Journal(Protocol):
+    """Where sessions write down what happened; their state is a fold over it.
+
+    Every method is called on the loop's thread and must not block it.
+    """
+
+    @property
+    def survives(self) -> bool:
+        """Whether the events outlive the process."""
+        ...
+
+    async def open(self) -> None:
+        """Get ready; called once before anything else.
+
+        Raises:
+            OSError: the journal cannot be used.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Write what is pending and let go of everything."""
+        ...
+
+    def append(
+        self, key: SessionKey, entries: Sequence[Entry], history: Sequence[HistoryEntry] = ()
+    ) -> Commit:
+        """Record ``entries`` of one session, all or none, in the order of the calls.
+
+        Args:
+            key: the session.
+            entries: what happened.
+            history: what that adds to the session's history, in one with them.
+        """
+        ...
+
+    def snapshot(self, key: SessionKey, state: object) -> None:
+        """Remember the session's state, so that the entries so far need not be folded again."""
+        ...
+
+    def load(self, key: SessionKey) -> Recorded | Awaitable[Recorded]:
+        """What is known of a session, nothing of one that is new; an awaitable if that takes time.
+
+        Raises:
+            JournalCorrupt: the session's record cannot be read.
+        """
+        ...
+
+    async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
+        """The last ``limit`` history entries, oldest first, as far as they are kept."""
+        ...

@@ -1,0 +1,164 @@
+"""What goes through a session's mailbox: requests, the runtime's reports, timers.
+
+These are named tuples of what is already valid: they never leave the process. Each has ``at``,
+the time in seconds since the epoch, because the session's machine is pure and has no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .ids import DeliveryId, Fence
+from .message import Reply, SessionMessage
+from .policies import How, Policy
+from .reasons import Backlog, DeliveryStatus, Reason
+from .records import CallDone, CallStarted
+
+
+class Open(NamedTuple):
+    """An incarnation of the actor takes over."""
+
+    at: float
+    uid: str
+
+
+class Send(NamedTuple):
+    """A message asks to be accepted."""
+
+    at: float
+    stamp: int
+    message: SessionMessage
+    policy: Policy
+    deadline_at: float | None
+    fingerprint: str
+
+
+class Stop(NamedTuple):
+    """Somebody asks the running turn to stop; ``stamp`` covers every message put before."""
+
+    at: float
+    stamp: int
+    how: How
+    backlog: Backlog
+    reason: Reason
+    detail: str
+
+
+class Shutdown(NamedTuple):
+    """The system closes: refuse messages, end the running turn, start nothing."""
+
+    at: float
+    how: How
+
+
+class Progress(NamedTuple):
+    """The runtime got further: calls ended, a wave is done, the next one begins; in that order.
+
+    What happens in one go is one report, so that the end of a wave and the start of the next
+    share a commit.
+
+    Args:
+        done: the calls that ended since the last report.
+        wave_done: the wave of which every call has ended, or 0.
+        wave: the wave that begins, or 0.
+        calls: the calls of that wave.
+    """
+
+    at: float
+    fence: Fence
+    done: tuple[CallDone, ...] = ()
+    wave_done: int = 0
+    wave: int = 0
+    calls: tuple[CallStarted, ...] = ()
+
+
+class StepDone(NamedTuple):
+    """A step ended."""
+
+    at: float
+    fence: Fence
+    key: str
+    result: Any
+
+
+class Say(NamedTuple):
+    """The turn says something to the user."""
+
+    at: float
+    fence: Fence
+    text: str
+
+
+class Save(NamedTuple):
+    """The turn saves the session's state."""
+
+    at: float
+    fence: Fence
+    state: Any
+
+
+class RuntimeExit(NamedTuple):
+    """A runtime is no more; put together by the runtime supervisor.
+
+    Exactly one of ``reply``, ``interrupted`` and ``cause`` says how it ended.
+
+    Args:
+        reply: what the agent returned, also when it had been told to stop.
+        interrupted: whether it ended because it was told to.
+        cause: what it raised or died of, in words.
+        crashed: whether that was a death, or an error that ``retry_on`` names, rather than an
+            agent's own failure.
+        retry_after: seconds until the next attempt if the restart policy allows one, else None.
+        progress: what it had finished and not reported yet.
+        total_waves: how many waves it would have run, if it ran a plan.
+    """
+
+    at: float
+    fence: Fence
+    reply: Reply | None
+    interrupted: bool
+    cause: str
+    crashed: bool
+    retry_after: float | None
+    progress: Progress | None
+    total_waves: int | None
+
+
+class TokenCancelled(NamedTuple):
+    """The running turn's cancellation token was cancelled."""
+
+    at: float
+    fence: Fence
+    detail: str
+
+
+class TimeIsUp(NamedTuple):
+    """A timer that the state asked for went off."""
+
+    at: float
+
+
+class DeliveryDone(NamedTuple):
+    """A delivery was acknowledged or given up."""
+
+    at: float
+    delivery_id: DeliveryId
+    status: DeliveryStatus
+    detail: str
+
+
+class Streamed(NamedTuple):
+    """A piece of the reply's preview; it is published in order and not journaled.
+
+    Args:
+        restart: whether it differs from what an earlier attempt showed, which must be discarded.
+    """
+
+    at: float
+    fence: Fence
+    text: str
+    restart: bool
+
+
+Report = Progress | StepDone | Say | Save | RuntimeExit
+Command = Open | Send | Stop | Shutdown | TokenCancelled | TimeIsUp | DeliveryDone | Report

@@ -1,0 +1,402 @@
+"""What happens in a session: the journal's entries, and what subscribers see.
+
+The state of a session is a fold over these. Their meaning is part of the public interface: later
+versions add events and fields, and change none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, SerializeAsAny
+
+from .ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
+from .message import Reply, SessionMessage
+from .model import Frozen
+from .policies import How, Policy
+from .reasons import (
+    Backlog,
+    CallStatus,
+    DeliveryStatus,
+    MessageStatus,
+    Reason,
+    TurnOutcome,
+)
+from .records import CallDone, CallError, CallStarted, PartialResults
+
+
+class Event(Frozen):
+    """Something that happened in a session.
+
+    Args:
+        tenant: the session's tenant.
+        session_id: the session's id.
+        turn: the turn it belongs to, if it belongs to one.
+        position: its place in the session's journal, from 1 without gaps; None for what is only
+            streamed (``delta``).
+        at: seconds since the epoch.
+    """
+
+    tenant: str
+    session_id: str
+    turn: int | None
+    position: int | None = None
+    at: float
+
+
+class SessionOpened(Event):
+    """An incarnation of the session's actor took over.
+
+    Args:
+        epoch: the incarnation's number; whatever carries an older one is refused.
+        uid: made up once for a session; part of every idempotency key and delivery id, so that
+            a session that is deleted and begun anew does not use old ones.
+    """
+
+    kind: Literal["session_opened"] = "session_opened"
+    turn: int | None = None
+    epoch: int
+    uid: str
+
+
+class MessageAccepted(Event):
+    """A message is the session's responsibility from here on.
+
+    Args:
+        message: the message; its class is named by ``message_type``.
+        policy: the policy that was chosen for it.
+        deadline_at: seconds since the epoch at which a turn on it times out.
+        fingerprint: of the content, to notice an id that is used again for something else.
+    """
+
+    kind: Literal["message_accepted"] = "message_accepted"
+    turn: int | None = None
+    message_type: str
+    message: SerializeAsAny[SessionMessage]
+    policy: Policy
+    deadline_at: float | None = None
+    fingerprint: str = ""
+
+
+class TurnStarted(Event):
+    """A turn begins, with its first attempt.
+
+    Args:
+        message_ids: the messages it works on, oldest first.
+        version: the agent's version.
+    """
+
+    kind: Literal["turn_started"] = "turn_started"
+    turn: int
+    message_ids: tuple[str, ...]
+    version: str = ""
+
+
+class TurnRestarted(Event):
+    """A turn's runtime died, and its next attempt begins.
+
+    Args:
+        attempt: the new attempt.
+        cause: what ended the one before, in words.
+        version: the agent's version.
+        delay: seconds to wait before it starts.
+        discard: whether clients must throw away the deltas shown so far.
+    """
+
+    kind: Literal["turn_restarted"] = "turn_restarted"
+    turn: int
+    attempt: int
+    cause: str
+    version: str = ""
+    delay: float = 0.0
+    discard: bool = False
+
+
+class WaveStarted(Event):
+    """A wave of calls begins.
+
+    Args:
+        attempt: the attempt it belongs to.
+        wave: its number, from 1 within the attempt.
+        calls: the calls, in the order in which they were given.
+    """
+
+    kind: Literal["wave_started"] = "wave_started"
+    turn: int
+    attempt: int
+    wave: int
+    calls: tuple[CallStarted, ...]
+
+
+class CallEnded(Event):
+    """A call of a wave ended; each does exactly once, but an unknown one may complete late.
+
+    Args:
+        call_id: which call.
+        tool: its tool.
+        attempt: the attempt it belongs to.
+        wave: its wave.
+        status: how it ended.
+        result: what it returned, in its JSON form.
+        error: what it raised.
+        answered_from: the call whose result answered it.
+        late: whether this is the end, seen at last, of a call that was unknown.
+    """
+
+    kind: Literal["call_ended"] = "call_ended"
+    turn: int
+    call_id: CallId
+    tool: str
+    attempt: int
+    wave: int
+    status: CallStatus
+    result: Any = None
+    error: CallError | None = None
+    answered_from: CallId | None = None
+    late: bool = False
+
+
+class WaveEnded(Event):
+    """Every call of a wave has ended."""
+
+    kind: Literal["wave_ended"] = "wave_ended"
+    turn: int
+    attempt: int
+    wave: int
+
+
+class StepEnded(Event):
+    """A piece of work other than a tool call ended, and its result is remembered.
+
+    Args:
+        key: what it was.
+        result: what it returned, in its JSON form.
+    """
+
+    kind: Literal["step_ended"] = "step_ended"
+    turn: int
+    attempt: int
+    key: str
+    result: Any = None
+
+
+class Said(Event):
+    """The turn said something to the user before its reply.
+
+    Args:
+        text: the words.
+        delivery_id: the delivery that carries them; None when nothing delivers.
+    """
+
+    kind: Literal["said"] = "said"
+    turn: int
+    attempt: int
+    text: str
+    delivery_id: DeliveryId | None = None
+
+
+class Saved(Event):
+    """The turn saved the session's state; it becomes the session's when the turn finishes."""
+
+    kind: Literal["saved"] = "saved"
+    turn: int
+    attempt: int
+    state: Any
+
+
+class Delta(Event):
+    """A piece of the reply's preview; streamed, not journaled."""
+
+    kind: Literal["delta"] = "delta"
+    turn: int
+    attempt: int
+    text: str
+
+
+class StopRequested(Event):
+    """The running turn was told to stop, or the stop rose to a harder one.
+
+    Args:
+        how: the way.
+        reason: why.
+        detail: words of whoever asked for it.
+        by: the message that asked for it, if one did.
+        backlog: for a stop, what happens to the messages that wait.
+        covers: the stamp below which messages that are still in the mailbox are covered.
+    """
+
+    kind: Literal["stop_requested"] = "stop_requested"
+    turn: int | None = None
+    how: How
+    reason: Reason
+    detail: str = ""
+    by: str | None = None
+    backlog: Backlog | None = None
+    covers: int | None = None
+
+
+class ExecutionCancelled(Event):
+    """A boundary stopped the turn before the wave ``wave_num``."""
+
+    kind: Literal["execution_cancelled"] = "execution_cancelled"
+    turn: int | None = None
+    wave_num: int
+    total_waves: int | None = None
+    partial_results_count: int
+    cancel_reason: str
+
+
+class CancellationHandled(Event):
+    """A cancellation was turned into an orderly end."""
+
+    kind: Literal["cancellation_handled"] = "cancellation_handled"
+    turn: int | None = None
+    message: str
+    wave_num: int
+    partial_results_count: int
+
+
+class TurnEnded(Event):
+    """A turn ended; each does exactly once.
+
+    Args:
+        outcome: how.
+        reason: why, unless it finished.
+        detail: words of whoever stopped it, or the failure's.
+        partial_results: what it leaves to the next turn, unless it finished.
+        reply: the reply, when it finished.
+        delivery_id: the delivery that carries the reply; None when nothing delivers.
+    """
+
+    kind: Literal["turn_ended"] = "turn_ended"
+    turn: int
+    outcome: TurnOutcome
+    reason: Reason | None = None
+    detail: str = ""
+    partial_results: PartialResults | None = None
+    reply: Reply | None = None
+    delivery_id: DeliveryId | None = None
+
+
+class MessageEnded(Event):
+    """An accepted message ended; each does exactly once.
+
+    Args:
+        message_id: which.
+        status: how.
+        reason: why, unless it was answered.
+        detail: the failure in words.
+    """
+
+    kind: Literal["message_ended"] = "message_ended"
+    turn: int | None = None
+    message_id: str
+    status: MessageStatus
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class DeliveryEnded(Event):
+    """A delivery was acknowledged by its channel, or given up after its attempts."""
+
+    kind: Literal["delivery_ended"] = "delivery_ended"
+    turn: int | None = None
+    delivery_id: DeliveryId
+    status: DeliveryStatus
+    detail: str = ""
+
+
+AnyEvent = Annotated[
+    SessionOpened
+    | MessageAccepted
+    | TurnStarted
+    | TurnRestarted
+    | WaveStarted
+    | CallEnded
+    | WaveEnded
+    | StepEnded
+    | Said
+    | Saved
+    | Delta
+    | StopRequested
+    | ExecutionCancelled
+    | CancellationHandled
+    | TurnEnded
+    | MessageEnded
+    | DeliveryEnded,
+    Field(discriminator="kind"),
+]
+"""Any event, told apart by ``kind``; for decoding."""
+
+
+class Progressed(NamedTuple):
+    """A journal entry that stands for several events: what happened to calls in one go.
+
+    Most of what a busy session does is this, so it is kept in the form in which it is reported;
+    :meth:`events` says the same in events, for those who look.
+
+    Args:
+        position: of its first event; it takes :attr:`span` positions.
+        at: seconds since the epoch.
+        fence: the attempt it belongs to.
+        done: the calls that ended; in an entry of late ends there is nothing else.
+        wave_done: the wave of which every call has ended, or 0.
+        wave: the wave that begins, or 0.
+        calls: the calls of that wave.
+    """
+
+    position: int
+    at: float
+    fence: Fence
+    done: tuple[CallDone, ...] = ()
+    wave_done: int = 0
+    wave: int = 0
+    calls: tuple[CallStarted, ...] = ()
+
+    @property
+    def span(self) -> int:
+        """How many events it stands for."""
+        return len(self.done) + bool(self.wave_done) + bool(self.wave)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it tells of calls that nobody waited for any more."""
+        return bool(self.done) and self.done[0].late
+
+    def events(self, key: SessionKey) -> list[Event]:
+        """The events it stands for, in order."""
+        _, turn, attempt = self.fence
+        told: list[tuple[type[Event], dict[str, Any]]] = [
+            (
+                CallEnded,
+                {
+                    "call_id": done.call_id,
+                    "tool": done.tool,
+                    "wave": done.wave,
+                    "status": done.status,
+                    "result": done.result,
+                    "error": done.error,
+                    "answered_from": done.answered_from,
+                    "late": done.late,
+                },
+            )
+            for done in self.done
+        ]
+        if self.wave_done:
+            told.append((WaveEnded, {"wave": self.wave_done}))
+        if self.wave:
+            told.append((WaveStarted, {"wave": self.wave, "calls": self.calls}))
+        common = {**key._asdict(), "turn": turn, "attempt": attempt, "at": self.at}
+        return [
+            kind(**common, **fields, position=position)
+            for position, (kind, fields) in enumerate(told, self.position)
+        ]
+
+
+Entry = Event | Progressed
+"""What a journal records."""
+
+
+def idempotency_key(uid: str, call_id: CallId) -> IdempotencyKey:
+    """The key that a call hands to foreign systems: unique over sessions, stable over retries."""
+    return IdempotencyKey(f"{uid}-{call_id}")

@@ -1,0 +1,85 @@
+"""Closed vocabularies: effects, statuses, outcomes and reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Effect(StrEnum):
+    """What running a tool does to the world, and so how often it may be run."""
+
+    READ = "read"
+    """May run again whenever needed."""
+    IDEMPOTENT = "idempotent"
+    """May be retried with the same idempotency key."""
+    ONCE = "once"
+    """Is never started again by the framework."""
+
+
+class CallStatus(StrEnum):
+    """How a tool call ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Was never started."""
+    CANCELLED = "cancelled"
+    """A read that was cut off."""
+    UNKNOWN = "unknown"
+    """Was started, is not a read, and its end was not seen."""
+
+
+class MessageStatus(StrEnum):
+    """How an accepted message ended."""
+
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class TurnOutcome(StrEnum):
+    """How a turn ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a turn or a message ended other than by an answer."""
+
+    SUPERSEDED = "superseded"
+    """The user wrote again."""
+    STOPPED = "stopped"
+    DEADLINE = "deadline"
+    DISCONNECT = "disconnect"
+    SHUTDOWN = "shutdown"
+    ERROR = "error"
+    """The agent raised."""
+    CRASHED = "crashed"
+    """The turn's runtime kept dying."""
+
+
+class DeliveryKind(StrEnum):
+    """What a delivery carries to the user."""
+
+    REPLY = "reply"
+    SAID = "said"
+
+
+class DeliveryStatus(StrEnum):
+    """How a delivery ended."""
+
+    DELIVERED = "delivered"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class Backlog(StrEnum):
+    """What a stop does to the messages that wait behind the running turn."""
+
+    KEEP = "keep"
+    DROP = "drop"

@@ -1,0 +1,28 @@
+"""What a chooser or a hook may see of a session."""
+
+from __future__ import annotations
+
+from .message import SessionMessage
+from .model import Frozen
+
+
+class SessionView(Frozen):
+    """A session at one moment; read-only.
+
+    Args:
+        status: the session's state, by its name in the table.
+        turn: the number of the running turn, or of the last one.
+        messages: what the running turn works on, oldest first; empty when none runs.
+        wave: the last wave that the running turn began.
+        calls_completed: how many of its calls have completed.
+        waiting: how many messages wait for a turn.
+    """
+
+    tenant: str
+    session_id: str
+    status: str
+    turn: int
+    messages: tuple[SessionMessage, ...] = ()
+    wave: int = 0
+    calls_completed: int = 0
+    waiting: int = 0

@@ -1,0 +1,228 @@
+"""The runtime supervisor: starts runtimes, notices how each ended, collects what it finished."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from loguru import logger
+
+from ..actors.actor import AsyncioActor
+from ..actors.exit import Exit
+from ..actors.failures import in_words
+from ..actors.mailbox import Envelope, Lane
+from ..actors.requests import AbandonRuntime, StartRuntime
+from ..actors.runtime import Abandon
+from ..actors.turn_engine import TurnEngine
+from ..messages.commands import RuntimeExit
+from ..messages.policies import Now
+from ..messages.reasons import Reason
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..actors.reference import LoopActorRef
+    from ..actors.runtime import RuntimeActor
+    from ..actors.turn_engine import Environment
+    from ..messages.ids import SessionKey
+    from .restart_policy import RestartPolicy
+
+
+class RuntimeDown(NamedTuple):
+    """A runtime has ended; to the supervisor, from its death watch."""
+
+    child: Child
+    ended: Exit
+
+
+class Child:
+    """A runtime under supervision, from the order to start it until its end."""
+
+    __slots__ = ("engine", "order", "ref", "successor", "timer")
+
+    def __init__(self, order: StartRuntime) -> None:
+        self.order = order
+        self.engine: TurnEngine | None = None
+        self.ref: LoopActorRef[Any] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.successor: StartRuntime | None = None
+
+
+class RuntimeSupervisor(AsyncioActor):
+    """Supervises the runtimes of all sessions: a budget for each turn, never an escalation.
+
+    At most one runtime of a session is not fenced: an order for a session whose runtime still
+    lives fences that one, and waits for its end for ``grace`` seconds.
+
+    Args:
+        runtime: the class of runtimes.
+        environment: what all turns share.
+        policy: how often a turn is attempted.
+        grace: seconds to wait for the runtime that another incarnation of a session left.
+    """
+
+    capacity = None
+
+    def __init__(
+        self,
+        runtime: type[RuntimeActor],
+        environment: Environment,
+        policy: RestartPolicy,
+        grace: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._environment = environment
+        self._policy = policy
+        self._grace = grace
+        self._children: dict[SessionKey, Child] = {}
+        self._abandoned: set[Child] = set()
+
+    @property
+    def abandoned(self) -> int:
+        """How many runtimes nobody waits for any more, and which have not ended."""
+        return len(self._abandoned)
+
+    @property
+    def running(self) -> int:
+        """How many runtimes are at work or about to start."""
+        return len(self._children)
+
+    def handle(self, envelope: Envelope) -> Any:
+        """Start, abandon, or take note of an end."""
+        message = envelope.message
+        if isinstance(message, StartRuntime):
+            return self._order(message)
+        if isinstance(message, RuntimeDown):
+            return self._down(message.child, message.ended)
+        if isinstance(message, AbandonRuntime):
+            return self._abandon(message)
+        return super().handle(envelope)
+
+    # --- starting ---
+
+    def _order(self, order: StartRuntime) -> None:
+        before = self._children.get(order.key)
+        if before is None:
+            self._enter(Child(order))
+            return
+        # Another incarnation of the session left it: it may not work beside the new one.
+        before.successor = order
+        before.order.control.tell_stop(Now(), Reason.CRASHED)
+        if before.ref is None:
+            self._cancel_start(before)
+        elif before.timer is None:
+            before.timer = self._loop.call_later(self._grace, self._give_up, before)
+
+    def _enter(self, child: Child) -> None:
+        order = child.order
+        self._children[order.key] = child
+        if order.delay > 0 and order.control.how is None:
+            child.timer = self._loop.call_later(order.delay, self._start_child, child)
+            # Told to stop before it began: there is no runtime to find that out by itself.
+            order.control.on_told = lambda _how: self._cancel_start(child)
+        else:
+            self._start_child(child)
+
+    def _start_child(self, child: Child) -> None:
+        child.timer = None
+        order = child.order
+        order.control.on_told = None
+        try:
+            child.engine = TurnEngine(order.given, order.control, self._environment)
+            child.ref = self._runtime.start(child.engine)
+        except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
+            logger.opt(exception=error).error("a runtime of session {} did not start", order.key)
+            self._report_down(child, Exit.of(error, "start"))
+            return
+        child.ref.watch(lambda notice: self._noticed(child, notice))
+
+    def _noticed(self, child: Child, notice: object) -> None:
+        if isinstance(notice, Exit):
+            self._report_down(child, notice)
+
+    def _report_down(self, child: Child, ended: Exit) -> None:
+        self.hand(RuntimeDown(child, ended))
+
+    def _cancel_start(self, child: Child) -> None:
+        if child.timer is not None:
+            child.timer.cancel()
+            child.timer = None
+            self._report_down(child, _NOT_STARTED)
+
+    # --- ending ---
+
+    def _down(self, child: Child, ended: Exit) -> None:
+        if child.timer is not None:
+            child.timer.cancel()
+            child.timer = None
+        self._abandoned.discard(child)
+        child.order.control.report(self._exit_of(child, ended))
+        if child.engine is not None:
+            child.engine.release()
+        self._leave(child)
+
+    def _leave(self, child: Child) -> None:
+        """Clean up by identity: a newer runtime of the session may be there already."""
+        key = child.order.key
+        if self._children.get(key) is child:
+            del self._children[key]
+            if child.successor is not None:
+                self._enter(Child(child.successor))
+
+    def _exit_of(self, child: Child, ended: Exit) -> RuntimeExit:
+        """How the runtime ended, with what it had finished, and whether another may follow."""
+        order, engine = child.order, child.engine
+        end = engine.end if engine is not None else None
+        error = ended.cause if end is None else end.error
+        crashed = error is not None and self._is_crash(error)
+        retry_after = (
+            self._policy.retry_after(order.given.attempt, random.random())  # noqa: S311
+            if crashed
+            else None
+        )
+        return RuntimeExit(
+            at=self._environment.now(),
+            fence=order.control.fence,
+            reply=end.reply if end is not None else None,
+            interrupted=error is None and (end is None or end.interrupted),
+            cause=in_words(error) if error is not None else "",
+            crashed=crashed,
+            retry_after=retry_after,
+            progress=engine.progress() if engine is not None else None,
+            total_waves=engine.total_waves if engine is not None else None,
+        )
+
+    def _is_crash(self, error: BaseException) -> bool:
+        """An agent's own exception fails its turn at once; all else is a death."""
+        return not isinstance(error, Exception) or self._environment.retryable(error)
+
+    def _abandon(self, message: AbandonRuntime) -> None:
+        child = self._children.get(message.key)
+        if child is None or child.order.control is not message.control:
+            return
+        message.control.tell_stop(Now(), Reason.STOPPED)
+        self._let_go(child)
+
+    def _give_up(self, child: Child) -> None:
+        child.timer = None
+        self._let_go(child)
+
+    def _let_go(self, child: Child) -> None:
+        """Wait for it no longer; it is fenced, and counted until it ends."""
+        if child.ref is not None and child.ref.is_alive():
+            logger.warning("a runtime of session {} is abandoned", child.order.key)
+            self._abandoned.add(child)
+            child.ref.put(Abandon(), Lane.CONTROL)
+        self._leave(child)
+
+    def on_stop(self) -> None:
+        """Fence and abandon what still runs; the sessions have ended their turns before."""
+        for child in (*self._children.values(), *self._abandoned):
+            child.successor = None
+            child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
+            if child.ref is not None and child.ref.is_alive():
+                child.ref.put(Abandon(), Lane.CONTROL)
+
+
+_NOT_STARTED = Exit.of(InterruptedError("told to stop before it was started"), "start")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from wavebreak.actors.machine.state import SessionState, Status, due, view_of
+from wavebreak.messages.ids import Fence
+from wavebreak.messages.policies import AfterWave, Enqueue, Now
+
+from .driving import KEY, call, opened, running
+
+
+def test_a_session_begins_before_it_is_opened() -> None:
+    state = SessionState(KEY)
+    assert state.status is Status.RECOVERING
+    assert state.fence == Fence(0, 0, 0)
+    assert due(state) is None
+
+
+def test_the_fence_of_a_session_without_a_turn_is_that_of_no_attempt() -> None:
+    driver = running()
+    assert driver.fence == Fence(1, 1, 1)
+    driver.crash()
+    assert driver.fence == Fence(1, 1, 2)
+    driver.exit("done")
+    assert driver.fence == Fence(1, 1, 0)
+
+
+def test_the_timer_is_the_next_thing_that_the_state_waits_for() -> None:
+    driver = opened()
+    assert due(driver.state) is None
+    driver.send("m1", deadline=60.0)
+    assert due(driver.state) == driver.at + 60.0
+    driver.send("m2", AfterWave(patience=90.0))
+    assert due(driver.state) == driver.at + 60.0
+    driver.stop(AfterWave(patience=30.0))
+    assert due(driver.state) == driver.at + 30.0
+    driver.stop(Now(grace=80.0))
+    assert due(driver.state) == driver.at + 80.0
+
+
+def test_the_senders_of_a_turn_are_each_told_once() -> None:
+    driver = opened()
+    driver.send("m1", sender="zoe")
+    driver.send("m2", sender="ann")
+    driver.send("m3", sender="zoe")
+    driver.send("m4")
+    driver.exit()
+    assert driver.running.senders == ("None", "ann", "zoe") or driver.running.senders == (
+        None,
+        "ann",
+        "zoe",
+    )
+
+
+def test_a_view_says_what_a_chooser_may_know() -> None:
+    driver = opened()
+    idle = view_of(driver.state)
+    assert (idle.tenant, idle.session_id) == ("acme", "s1")
+    assert (idle.status, idle.turn, idle.messages, idle.wave) == ("idle", 0, (), 0)
+    driver.send("m1")
+    driver.run_wave(call(), call())
+    driver.begin_wave(call())
+    driver.send("m2", Enqueue())
+    view = view_of(driver.state)
+    assert (view.status, view.turn, view.wave) == ("running", 1, 2)
+    assert [message.message_id for message in view.messages] == ["m1"]
+    assert (view.calls_completed, view.waiting) == (2, 1)
+
+
+def test_a_turn_knows_when_its_last_wave_began_and_what_of_it_is_open() -> None:
+    driver = running()
+    assert driver.running.open == ()
+    assert driver.running.wave_started_at == 0.0
+    driver.run_wave(call())
+    driver.at += 5.0
+    began = driver.at
+    (second,) = driver.begin_wave(call())
+    driver.at += 5.0
+    driver.say("one moment")
+    driver.step("model", "words")
+    assert driver.running.wave_started_at == began
+    assert driver.running.open == (second,)
+
+
+def test_what_is_replaced_by_hand_for_speed_is_what_replace_does() -> None:
+    driver = running()
+    state = driver.state
+    changed = driver.running._replace(wave=7)
+    assert state.got_further(99, changed) == state._replace(position=99, running=changed)

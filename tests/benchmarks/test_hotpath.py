@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from wavebreak.benchmarks import hotpath
+from wavebreak.benchmarks.hotpath_job import Case, Measured
+
+RAW = Path(hotpath.__file__).parent / "raw_asyncio.py"
+RAW_AS_FROZEN = "21c8a86820a1a972077e23ed34eb9b455f9ab4c631396698c0725e17c4095b19"
+
+
+def run(cpu: float, runs: int = 1) -> Measured:
+    return Measured(cpu, 1.0, runs, 10, 1, 50.0)
+
+
+def test_the_plain_comparators_file_is_frozen() -> None:
+    assert hashlib.sha256(RAW.read_bytes()).hexdigest() == RAW_AS_FROZEN, (
+        "raw_asyncio.py is what later figures compare with: leave it as it is"
+    )
+
+
+def test_medians_are_compared_and_the_spread_is_that_of_runs_beside_each_other() -> None:
+    found = hotpath.compare(
+        {
+            "wavebreak": [run(3e-6), run(2e-6), run(30e-6)],
+            "raw_asyncio": [run(2e-6), run(2e-6), run(2e-6)],
+        }
+    )
+
+    assert found == (3.0, 2.0, 1.5, 1.0, 15.0)
+
+
+def test_costs_are_for_each_turn() -> None:
+    assert run(1.0, runs=4).micros_a_turn == 250_000.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [True, False])
+def test_both_systems_do_the_whole_job_and_nothing_twice(*, busy: bool) -> None:
+    for runs in hotpath.measure(Case(3, 2, busy=busy, interrupts=busy), 1).values():
+        (one,) = runs
+        assert one.replies >= 6
+        assert one.calls == one.replies * 10
+
+
+@pytest.mark.slow
+def test_a_ratio_over_the_limit_fails_only_when_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(case: Case, times: int) -> hotpath.Runs:
+        return {"wavebreak": [run(2.0)] * times, "raw_asyncio": [run(1.0)] * times}
+
+    monkeypatch.setattr(hotpath, "measure", measured)
+    file = tmp_path / "hotpath.json"
+
+    assert hotpath.main(["--json", str(file)]) == 0
+    assert hotpath.main(["--check"]) == 1
+    assert "2.00 times bare asyncio" in capsys.readouterr().out
+    assert json.loads(file.read_text())["interrupted"]["ratio"] == 2.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ten_thousand_sessions_fit_one_loop_in_30_seconds_and_500_megabytes() -> None:
+    case = Case(10_000, 1, busy=True, interrupts=False)
+    runs = hotpath.measure(case, 1, systems=("wavebreak",))
+    (one,) = runs["wavebreak"]
+
+    assert one.replies == 10_000
+    assert one.calls == 100_000
+    assert one.seconds < 30
+    assert one.peak_mb < 500

@@ -1,0 +1,113 @@
+"""What every test of the house gets.
+
+- ``async def test_…`` runs on a new loop in virtual time; marked ``real_time``, on a plain one.
+- ``run(main)`` and ``real_run(main)`` do the same for a coroutine within a plain test, as often as
+  it likes (property tests); annotate them as ``wavebreak.testing.Run``.
+- Every test, async or not, fails for a task, thread or unseen exception that it leaves behind.
+- A test without the mark ``slow`` fails when it is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from wavebreak.testing import LeakCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from wavebreak.testing import Run
+
+QUICK_CPU: Final = 0.5
+"""Processor seconds that a quick test may take.
+
+Twice the rule of 0.25 s, and processor time rather than real time, because the machines swing by a
+third and are shared: the rule must not fail a test for what its neighbours do.
+"""
+
+QUICK_WAIT: Final = 1.0
+"""Real seconds beyond its processor time that a quick test may take.
+
+Waiting cannot be told from being kept waiting by the machine, so this is only the net below the
+rule that holds exactly: ruff bans ``time.sleep``, and async tests wait in virtual time.
+"""
+
+# No deadline for an example, for the same reason. ``run`` and ``real_run`` have nothing to reset
+# between the examples of one test: each run has a loop of its own.
+settings.register_profile(
+    "house",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+# For a long look: pytest --hypothesis-profile=thorough -p no:randomly --timeout=0 tests/actors
+settings.register_profile("thorough", settings.get_profile("house"), max_examples=10_000)
+settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def leak_check() -> Generator[LeakCheck]:
+    """Fail the test for what it leaves behind."""
+    with LeakCheck() as check:
+        yield check
+
+
+@pytest.fixture
+def run(leak_check: LeakCheck) -> Run:
+    """Run a coroutine in virtual time."""
+    return leak_check.run
+
+
+@pytest.fixture
+def real_run(leak_check: LeakCheck) -> Run:
+    """Run a coroutine on a plain loop, for real sockets and for foreign threads."""
+    return partial(leak_check.run, loop_factory=asyncio.SelectorEventLoop)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    real = pyfuncitem.get_closest_marker("real_time") is not None
+    run = cast("Run", pyfuncitem.funcargs["real_run" if real else "run"])
+    names = inspect.signature(pyfuncitem.obj).parameters
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give a coroutine function the fixture that runs it."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        real = item.get_closest_marker("real_time") is not None
+        item.fixturenames.append("real_run" if real else "run")
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports made out of the reach of the collections that every test makes."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a quick test that is slow, and only if it did not fail anyway."""
+    cpu, real = time.process_time(), time.perf_counter()
+    yield
+    cpu, real = time.process_time() - cpu, time.perf_counter() - real
+    if item.get_closest_marker("slow") is not None:
+        return
+    if cpu > QUICK_CPU or real - cpu > QUICK_WAIT:
+        pytest.fail(
+            f"took {cpu:.2f} s of processor time and {real:.2f} s in all: make it quicker, "
+            "or mark it with pytest.mark.slow",
+            pytrace=False,
+        )

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wavebreak.messages.errors import WaveInProgress
+from wavebreak.messages.reasons import CallStatus
+from wavebreak.tools.tool import tool
+
+if TYPE_CHECKING:
+    from tests.tools.conftest import Waves, Work
+    from wavebreak.tools.execution import CallEnd
+
+COMPLETED = CallStatus.COMPLETED
+
+
+@tool(effect="read")
+async def sleep(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@tool(effect="read")
+def in_thread(number: int) -> int:
+    return number
+
+
+def statuses(ends: list[CallEnd]) -> list[CallStatus]:
+    return [end.status for end in ends]
+
+
+async def test_results_come_in_the_order_of_the_calls_whatever_ends_first(
+    make_waves: Callable[[], Waves],
+) -> None:
+    waves = make_waves()
+    ends = await waves.run(sleep(3), in_thread(7), sleep(1), sleep(2))
+    assert [end.value for end in ends] == [3, 7, 1, 2]
+    assert statuses(ends) == [COMPLETED] * 4
+
+
+async def test_a_wave_takes_as_long_as_its_longest_call(make_waves: Callable[[], Waves]) -> None:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    await make_waves().run(sleep(3), sleep(5), sleep(4))
+    assert loop.time() - begin == 5
+
+
+async def test_a_hundred_calls_run_in_one_wave(make_waves: Callable[[], Waves]) -> None:
+    waves = make_waves()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    ends = await waves.run(*(sleep(1 + number % 3) for number in range(100)))
+    assert [end.value for end in ends] == [1 + number % 3 for number in range(100)]
+    assert loop.time() - begin == 3
+    assert len(waves.told) == 100
+
+
+async def test_a_hundred_blocking_calls_share_the_threads(make_waves: Callable[[], Waves]) -> None:
+    waves = make_waves()
+    ends = await waves.run(*(in_thread(number) for number in range(100)))
+    assert [end.value for end in ends] == list(range(100))
+    assert len(waves.told) == 100
+
+
+async def test_an_empty_wave_ends_at_once(make_waves: Callable[[], Waves]) -> None:
+    assert await make_waves().run() == []
+
+
+async def test_one_wave_runs_after_the_other(make_waves: Callable[[], Waves]) -> None:
+    waves = make_waves()
+    for number in range(3):
+        (end,) = await waves.run(sleep(number))
+        assert end.value == number
+    assert [call_id for call_id, _ in waves.told] == ["c1", "c2", "c3"]
+
+
+async def test_a_second_wave_while_one_runs_is_refused(make_waves: Callable[[], Waves]) -> None:
+    waves = make_waves()
+    task = waves.start(*waves.prepare(sleep(1), sleep(2)))
+    await asyncio.sleep(0)
+    with pytest.raises(WaveInProgress, match="a wave runs: await it before you start the next"):
+        await waves.run(sleep(1))
+    assert len(await task) == 2
+
+
+async def test_only_the_last_async_call_that_is_not_protected_runs_in_the_agents_task(
+    make_waves: Callable[[], Waves],
+    work: Work,
+) -> None:
+    agent = asyncio.current_task()
+    waves = make_waves()
+
+    async def is_inline() -> bool:
+        return asyncio.current_task() is agent
+
+    plain = work.call(is_inline)
+    protected = work.call(is_inline, protected=True, timeout=5)
+    for calls, inline in (
+        ([plain], [True]),
+        ([plain, plain, plain], [False, False, True]),
+        ([plain, protected], [True, False]),
+        ([protected], [False]),
+        ([plain, in_thread(1)], [True, 1]),
+        ([in_thread(1)], [1]),
+    ):
+        assert [end.value for end in await waves.run(*calls)] == inline
+
+
+async def test_an_end_is_told_once_and_at_once_as_each_call_ends(
+    make_waves: Callable[[], Waves],
+) -> None:
+    waves = make_waves()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    times: list[float] = []
+    waves.on_end = lambda prepared, end: times.append(loop.time() - begin)
+    prepared = waves.prepare(sleep(3), sleep(1), sleep(2))
+    ends = await waves.runner.run(prepared)
+    assert [call_id for call_id, _ in waves.told] == ["c2", "c3", "c1"]
+    assert times == [1, 2, 3]
+    assert [one.end for one in prepared] == ends
+    assert waves.runner.open == ()
+
+
+async def test_the_result_is_told_validated_and_in_its_json_form(
+    make_waves: Callable[[], Waves],
+) -> None:
+    @tool
+    async def give() -> set[int]:
+        return {3}
+
+    (end,) = await make_waves().run(give())
+    assert (end.status, end.value, end.result) == (COMPLETED, {3}, [3])
+    assert (end.error, end.exception) == (None, None)

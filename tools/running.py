@@ -1,0 +1,292 @@
+"""Running one call: starting it, asking it to end, and telling of its end exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from ..messages.errors import InvalidResult
+from ..messages.reasons import CallStatus
+from . import endings
+from .context import CURRENT
+from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
+from .inline import Inline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .cancellation import CancellationToken
+    from .dependencies import Scope
+    from .execution import Outcome
+    from .threads import WorkerThreads
+
+
+class CallRunner:
+    """Runs calls, each by itself; :class:`WaveRunner` makes waves of them.
+
+    It is a base class and not a part, because what it does is done for every call of every wave.
+
+    Args:
+        threads: where blocking tools run.
+        scope: the dependencies of the turn, opened.
+        token: what the tools see as ``current_call().token``; it is not looked at.
+        retryable: whether an exception is one that a new attempt may get over.
+        on_end: told of every end.
+        loop: the running loop by default.
+        time: monotonic seconds, on the loop's clock, which is the default.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: WorkerThreads,
+        scope: Scope,
+        token: CancellationToken | Callable[[], CancellationToken],
+        retryable: Callable[[BaseException], bool],
+        on_end: Callable[[Prepared, CallEnd], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+        time: Callable[[], float] | None = None,
+    ) -> None:
+        self._token = token
+        self._loop = asyncio.get_running_loop() if loop is None else loop
+        self.clock: Callable[[], float] = self._loop.time if time is None else time
+        self._threads = threads
+        self._scope = scope
+        self._retryable = retryable
+        self._on_end = on_end
+        self._enters_scope = False
+        self._late: set[Prepared] = set()
+        self._inline: Inline | None = None
+        self._fatal: BaseException | None = None
+        self._agent: asyncio.Task[Any] | None = None
+        self._cancellings = 0
+        self._escaped = False  # whether the agent's cancellation came out of the inline call
+
+    @property
+    def token(self) -> CancellationToken:
+        """What the tools see as ``current_call().token``."""
+        return self._token() if callable(self._token) else self._token
+
+    def release(self) -> None:
+        """No more waves: let go of who is told of ends, unless a late one may come."""
+        if not self._late:
+            self._on_end = _nobody
+
+    def _one_less(self) -> None:
+        """A call was told of as ended."""
+        raise NotImplementedError
+
+    # Starting
+
+    def _start_behind_gate(self, one: Prepared) -> None:
+        if one.gate is None:
+            self._begin(one)
+        elif one.gate.done():
+            self._gate_opened(one, one.gate)
+        else:
+            one.gate.add_done_callback(partial(self._gate_opened, one))
+
+    def _gate_opened(self, one: Prepared, gate: asyncio.Future[None]) -> None:
+        if one.end is not None:
+            return
+        error = asyncio.CancelledError() if gate.cancelled() else gate.exception()
+        if error is None:
+            self._begin(one)
+        else:
+            self._ended(one, endings.skipped(error, retryable=self._retryable(error)))
+
+    def _begin(self, one: Prepared) -> None:
+        if one.call.tool.blocking:
+            self._begin_in_thread(one)
+        else:
+            one.handle = self._loop.create_task(self._perform(one))
+
+    def _begin_in_thread(self, one: Prepared) -> None:
+        tool = one.call.tool
+        self._arm(one, tool.timeout)
+        context = copy_context()
+        context.run(self._enter, one)
+        try:
+            one.job = BlockingJob(tool.function, one.call.arguments)
+            future = self._threads.submit(self._loop, context, one.job)
+        except Exception as error:  # noqa: BLE001  no thread is to be had: this call has failed
+            self._ended(one, self._failed(error))
+        else:
+            one.handle = future
+            future.add_done_callback(partial(self._thread_ended, one))
+
+    def _arm(self, one: Prepared, timeout: float | None) -> None:
+        if timeout is not None:
+            one.deadline = self.clock() + timeout
+            one.timer = self._loop.call_later(timeout, self._overdue, one)
+
+    def _enter(self, one: Prepared) -> None:
+        CURRENT.set(one)
+        if self._enters_scope:
+            self._scope.enter()
+
+    async def _perform(self, one: Prepared) -> None:
+        """Run an async call and tell of its end, whatever that is; nothing may escape."""
+        self._enter(one)
+        one.phase = Phase.RUNNING
+        call = one.call
+        tool = call.tool
+        if tool.timeout is not None:
+            self._arm(one, tool.timeout)
+        try:
+            value = await tool.function(**call.arguments)
+        except BaseException as error:  # out of a task a SystemExit would end the loop
+            if isinstance(error, GeneratorExit) and self._is_closing(one):
+                raise
+            end = self._raised(one, error)
+        else:
+            end = self._returned(one, value)
+        self._ended(one, end)
+
+    # Stopping
+
+    def _withdraw(self, one: Prepared) -> bool:
+        """Have a call never start, if it has not."""
+        if one.phase is not Phase.WAITING or (one.job is not None and not one.job.withdraw()):
+            return False
+        if one.handle is not None:
+            one.handle.cancel()
+        self._ended(one, endings.SKIPPED)
+        return True
+
+    def _cut(self, one: Prepared) -> None:
+        """Ask an async call to end, once; what is protected or in a thread goes on."""
+        if one.job is None and one.asked is None and not one.call.tool.protected:
+            self._ask(one, Asked.STOP)
+
+    def _ask(self, one: Prepared, why: Asked) -> None:
+        one.asked = why
+        if one.handle is not None:
+            one.handle.cancel()
+
+    def _abandon(self, one: Prepared, end: CallEnd) -> None:
+        """Tell of a call as ended, although it goes on."""
+        one.phase = Phase.ABANDONED
+        one.end = end
+        self._late.add(one)
+        if one.job is not None:
+            self._threads.abandoned += 1
+            _disarm(one)  # an async call keeps its timer: it can still be ended by it
+        if self._inline is not None and one.handle is self._inline:
+            self._inline.detach()
+        self._tell(one, end)
+        self._one_less()
+
+    def _overdue(self, one: Prepared) -> None:
+        one.timer = None
+        tool = one.call.tool
+        if one.job is None:
+            if one.asked is None:
+                self._ask(one, Asked.TIMEOUT)
+        elif one.job.withdraw():
+            handle = one.handle
+            self._ended(one, self._failed(endings.overdue(tool)))
+            if handle is not None:
+                handle.cancel()
+        else:
+            error = endings.overdue(tool)
+            self._abandon(one, endings.timed_out(tool, None, retryable=self._retryable(error)))
+
+    # Ending
+
+    def _returned(self, one: Prepared, value: Any) -> CallEnd:
+        try:
+            valid, result = one.call.tool.accept(value)
+        except Exception as error:  # noqa: BLE001  whatever a foreign validator raises
+            return self._failed(error)
+        return CallEnd(CallStatus.COMPLETED, valid, result)
+
+    def _raised(self, one: Prepared, error: BaseException) -> CallEnd:
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            if one.phase is not Phase.ABANDONED:
+                self._fatal = self._fatal or error
+            return self._failed(error)
+        is_cancel = isinstance(error, asyncio.CancelledError)
+        if is_cancel and isinstance(one.handle, Inline):
+            self._escaped = self._agent_is_cancelled()
+        tool = one.call.tool
+        if one.asked is Asked.TIMEOUT:
+            retryable = self._retryable(endings.overdue(tool))
+            return endings.timed_out(tool, error, retryable=retryable)
+        if one.asked is Asked.STOP or (is_cancel and self._was_cut_by_others(one)):
+            return endings.cut_off(tool, error)
+        return self._failed(error)
+
+    def _failed(self, error: BaseException) -> CallEnd:
+        return endings.failed(error, retryable=self._retryable(error))
+
+    def _thread_ended(self, one: Prepared, future: asyncio.Future[Outcome]) -> None:
+        if one.phase is Phase.ENDED:  # it was withdrawn
+            return
+        if future.cancelled():  # the threads were closed under it
+            self._ended(one, endings.abandoned(one.call.tool))
+            return
+        value, error = future.result()
+        if error is not None:
+            end = self._raised(one, error)
+        elif inspect.iscoroutine(value):
+            value.close()
+            msg = f"tool {one.call.tool.name!r} returned a coroutine: define it with `async def`"
+            end = self._failed(InvalidResult(msg))
+        else:
+            end = self._returned(one, value)
+        self._ended(one, end)
+
+    def _ended(self, one: Prepared, end: CallEnd) -> None:
+        """Tell of an end, and wake who waits for it."""
+        _disarm(one)
+        is_late = one.phase is Phase.ABANDONED
+        one.phase = Phase.ENDED
+        one.handle = None  # its task holds a context, and that holds the call
+        if is_late:
+            self._late.discard(one)
+            if one.job is not None:
+                self._threads.abandoned -= 1
+            self._tell(one, end)
+        else:
+            one.end = end
+            self._tell(one, end)
+            self._one_less()
+
+    def _tell(self, one: Prepared, end: CallEnd) -> None:
+        try:
+            self._on_end(one, end)
+        except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
+            self._fatal = self._fatal or error
+
+    def _agent_is_cancelled(self) -> bool:
+        return self._agent is not None and self._agent.cancelling() > self._cancellings
+
+    def _was_cut_by_others(self, one: Prepared) -> bool:
+        """Whether somebody else cancelled the task that the call runs in."""
+        handle = one.handle
+        if isinstance(handle, Inline):
+            return self._escaped
+        if isinstance(handle, asyncio.Task):
+            return cast("asyncio.Task[None]", handle).cancelling() > 0
+        return False
+
+    def _is_closing(self, one: Prepared) -> bool:
+        """Whether a GeneratorExit is the end of the coroutine, and not something a tool raised."""
+        if isinstance(one.handle, Inline):
+            return one.handle.is_closing
+        return not self._loop.is_running()
+
+
+def _nobody(one: Prepared, end: CallEnd) -> None:
+    """Nobody is told."""
+    del one, end
+
+
+def _disarm(one: Prepared) -> None:
+    if one.timer is not None:
+        one.timer.cancel()
+        one.timer = None

@@ -1,0 +1,330 @@
+"""What a tool takes and returns, read from its function's annotations and checked by pydantic."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from copy import deepcopy
+from dataclasses import field, make_dataclass
+from math import isfinite
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError, SchemaError, from_json, to_json
+
+from ..messages.errors import InvalidArguments, InvalidResult, ToolDefinitionError
+
+_CONFIG = ConfigDict(
+    extra="forbid", ser_json_inf_nan="strings", validate_by_name=True, validate_by_alias=True
+)
+_SHOWN = 80
+_AWAITABLES = {Awaitable: 0, Coroutine: 2}
+_PLAIN_RESULTS = (str, int, float, bool, type(None))
+
+
+def check_function(function: Any) -> None:
+    """Refuse whatever is not a plain function.
+
+    Raises:
+        ToolDefinitionError: with what to do instead.
+    """
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        msg = f"{_name(function)} is a generator: a tool returns its whole result, with `return`"
+        raise ToolDefinitionError(msg)
+    if not inspect.isfunction(function):
+        msg = (
+            f"{function!r} is not a function: put @tool on a function; for a method, a class or a "
+            "partial write one that calls it"
+        )
+        raise ToolDefinitionError(msg)
+
+
+def hints_of(function: Callable[..., Any], local: dict[str, Any]) -> dict[str, Any]:
+    """The function's annotations, with names resolved.
+
+    Args:
+        function: the tool's.
+        local: names of the place where the function is defined, beside its module's.
+
+    Raises:
+        ToolDefinitionError: a name cannot be found.
+    """
+    try:
+        return get_type_hints(function, localns=local, include_extras=True)
+    except (NameError, TypeError, SyntaxError, AttributeError) as error:
+        msg = (
+            f"the annotations of {_name(function)} cannot be resolved ({error}): import what they "
+            "name where the function is defined, not under TYPE_CHECKING"
+        )
+        raise ToolDefinitionError(msg) from error
+
+
+def is_blocking(function: Callable[..., Any], hints: dict[str, Any]) -> bool:
+    """Whether calling it does the work at once, so that it needs a thread."""
+    if inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return False
+    return not inspect.iscoroutinefunction(function) and _awaited(hints.get("return")) is None
+
+
+class Arguments:
+    """The arguments of a tool: validated by pydantic-core, in Rust, into a plain object.
+
+    A dataclass rather than a pydantic model, because any parameter name can be a field of one,
+    and it takes positional and keyword arguments as a call gives them.
+    """
+
+    __slots__ = ("_adapter", "_names", "_signature", "_tool", "is_plain", "validate")
+
+    def __init__(self, tool: str, function: Callable[..., Any], hints: dict[str, Any]) -> None:
+        fields = [
+            _field(tool, parameter, hints)
+            for parameter in inspect.signature(function).parameters.values()
+        ]
+        self._tool = tool
+        self._names = [name for name, _, _ in fields]
+        self._signature = inspect.signature(function)
+        try:
+            shape = make_dataclass(tool_class_name(tool), fields, repr=False, eq=False)
+            shape.__doc__ = None
+            shape.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+            self._adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        except (PydanticUserError, SchemaError, TypeError, ValueError, NameError) as error:
+            msg = (
+                f"the arguments of tool {tool!r} cannot be validated: {_first_line(error)}; use "
+                "types that pydantic knows and JSON can hold"
+            )
+            raise ToolDefinitionError(msg) from error
+        self.validate: Callable[[Any], Any] = self._adapter.validator.validate_python
+        self.is_plain = not _has_serializer(self._adapter.core_schema)
+        for parameter in self._signature.parameters.values():
+            if parameter.default is not parameter.empty and not isinstance(
+                parameter.default, FieldInfo
+            ):
+                self._check_default(parameter.name, hints[parameter.name], parameter.default)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments.
+
+        Raises:
+            ToolDefinitionError: a type has none.
+        """
+        try:
+            return self._adapter.json_schema()
+        except PydanticUserError as error:
+            msg = f"the arguments of tool {self._tool!r} have no JSON schema: {_first_line(error)}"
+            raise ToolDefinitionError(msg) from error
+
+    def from_json(self, arguments: Any) -> Any:
+        """Validate arguments in their JSON form.
+
+        Raises:
+            ValidationError: the tool does not take them.
+            ValueError: they are no JSON.
+        """
+        return self._adapter.validate_json(to_json(arguments))
+
+    def to_json(self, valid: Any) -> dict[str, Any]:
+        """The JSON form of validated arguments.
+
+        Raises:
+            InvalidArguments: there is none.
+        """
+        try:
+            form: dict[str, Any] = from_json(
+                self._adapter.serializer.to_json(valid, warnings="error")
+            )
+        except Exception as error:
+            msg = f"tool {self._tool!r}: the arguments cannot be serialised: {_first_line(error)}"
+            raise InvalidArguments(msg) from error
+        return form
+
+    def check_names(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check which arguments are given; their values are not known yet.
+
+        Raises:
+            InvalidArguments: one is missing, or not taken.
+        """
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"tool {self._tool!r}: {error}; it takes {', '.join(self._names)}"
+            raise InvalidArguments(msg) from error
+
+    def refusal(self, error: ValidationError) -> InvalidArguments:
+        """The error that names tool, argument and value."""
+        lines = [self._line(dict(one)) for one in error.errors(include_url=False)]
+        return InvalidArguments(f"tool {self._tool!r}: {'; '.join(lines)}")
+
+    def _line(self, one: dict[str, Any]) -> str:
+        where = list(one["loc"])
+        if where and isinstance(where[0], int) and where[0] < len(self._names):
+            where[0] = self._names[where[0]]
+        argument = ".".join(map(str, where)) or "(all)"
+        if one["type"] == "missing":
+            return f"argument {argument!r} is missing"
+        if one["type"] == "unexpected_positional_argument":
+            place = one["loc"][0] + 1
+            return f"positional argument {place} = {_shown(one['input'])} is one too many"
+        if one["type"].startswith("unexpected"):
+            takes = ", ".join(self._names) or "no arguments"
+            return f"unexpected argument {argument!r} = {_shown(one['input'])}; it takes {takes}"
+        return f"argument {argument!r} = {_shown(one['input'])}: {one['msg']}"
+
+    def _check_default(self, name: str, annotation: Any, default: Any) -> None:
+        """A default is not validated at each call, so it is here, once."""
+        try:
+            TypeAdapter(annotation).validate_python(default)
+        except ValidationError as error:
+            msg = (
+                f"tool {self._tool!r}: the default of argument {name!r}, {_shown(default)}, is "
+                f"not valid: {error.errors()[0]['msg']}; correct it or the annotation"
+            )
+            raise ToolDefinitionError(msg) from error
+
+
+class Result:
+    """What a tool returns, checked against its return annotation."""
+
+    __slots__ = ("_adapter", "_plain", "_tool")
+
+    def __init__(self, tool: str, hints: dict[str, Any]) -> None:
+        if "return" not in hints:
+            msg = f"tool {tool!r} does not say what it returns: annotate it, `-> None` for nothing"
+            raise ToolDefinitionError(msg)
+        annotation = hints["return"]
+        awaited = _awaited(annotation)
+        annotation = annotation if awaited is None else awaited[0]
+        self._tool = tool
+        self._plain = annotation if annotation in _PLAIN_RESULTS else None
+        try:
+            self._adapter = _adapter_of(annotation)
+        except (PydanticUserError, SchemaError, TypeError, NameError) as error:
+            msg = (
+                f"the result of tool {tool!r} cannot be validated: {_first_line(error)}; return "
+                "what pydantic knows and JSON can hold"
+            )
+            raise ToolDefinitionError(msg) from error
+
+    def accept(self, value: Any) -> tuple[Any, Any]:
+        """What a tool returned, validated, and its JSON form.
+
+        Raises:
+            InvalidResult: it is not what the annotation says, or JSON cannot hold it.
+        """
+        if value.__class__ is self._plain and _is_own_json(value):
+            return value, value
+        try:
+            valid = self._adapter.validator.validate_python(value)
+            return valid, from_json(self._adapter.serializer.to_json(valid, warnings="error"))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            msg = (
+                f"tool {self._tool!r} returned {_shown(value)}, which its annotation does not "
+                f"allow{' at ' + where if where else ''}: {first['msg']}"
+            )
+            raise InvalidResult(msg) from error
+        except (PydanticSerializationError, ValueError, TypeError) as error:
+            msg = (
+                f"tool {self._tool!r} returned {_shown(value)}, which cannot be serialised: "
+                f"{_first_line(error)}; return plain data or a pydantic model"
+            )
+            raise InvalidResult(msg) from error
+
+    def restore(self, form: Any) -> Any:
+        """The value of a result in its JSON form.
+
+        Raises:
+            InvalidResult: it does not validate (any more).
+        """
+        if form.__class__ is self._plain:
+            return form
+        try:
+            return self._adapter.validate_json(to_json(form))
+        except ValueError as error:
+            msg = (
+                f"the recorded result {_shown(form)} of tool {self._tool!r} is not what it returns "
+                f"now: {_first_line(error)}; give the tool another version when that changes"
+            )
+            raise InvalidResult(msg) from error
+
+
+def tool_class_name(tool: str) -> str:
+    """A class name for the arguments of a tool; it becomes the JSON schema's title."""
+    return tool if tool.isidentifier() else "arguments"
+
+
+def _field(tool: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tuple[str, Any, Any]:
+    name = parameter.name
+    kind = parameter.kind
+    if kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        msg = (
+            f"tool {tool!r}: argument {name!r} is {kind.description}; every argument of "
+            "a tool has a name: take a list or a dict instead, and leave out `/`"
+        )
+        raise ToolDefinitionError(msg)
+    if name not in hints:
+        remedy = "annotate it"
+        if name in ("self", "cls"):
+            remedy = "a method cannot be a tool: write a function, and get the object by dep(Type)"
+        msg = f"tool {tool!r}: argument {name!r} has no annotation; {remedy}"
+        raise ToolDefinitionError(msg)
+    kw_only = kind is parameter.KEYWORD_ONLY
+    default = parameter.default
+    if default is parameter.empty:
+        return name, hints[name], field(kw_only=kw_only)
+    if type(default).__hash__ is None and not isinstance(default, FieldInfo):
+        return name, hints[name], field(default_factory=lambda: deepcopy(default), kw_only=kw_only)
+    return name, hints[name], field(default=default, kw_only=kw_only)
+
+
+def _awaited(annotation: Any) -> tuple[Any] | None:
+    """What an annotation of an awaitable promises, or None if it is none."""
+    place = _AWAITABLES.get(get_origin(annotation) or annotation)
+    if place is None:
+        return None
+    arguments = get_args(annotation)
+    return (arguments[place],) if arguments else (Any,)
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="strings"))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+        return TypeAdapter(annotation)  # a model, which has settings of its own
+
+
+def _has_serializer(schema: Any) -> bool:
+    """Whether a type has a JSON form of its own making."""
+    parts: list[Any] = []
+    if isinstance(schema, dict):
+        if "serialization" in schema:
+            return True
+        parts = list(cast("dict[str, Any]", schema).values())
+    elif isinstance(schema, list | tuple):
+        parts = list(cast("list[Any]", schema))
+    return any(map(_has_serializer, parts))
+
+
+def _is_own_json(value: Any) -> bool:
+    kind = value.__class__
+    if kind is str:
+        return bool(value.isascii())
+    return kind is not float or isfinite(value)
+
+
+def _shown(value: Any) -> str:
+    words = repr(value)
+    return words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", repr(function))

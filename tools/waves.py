@@ -1,0 +1,246 @@
+"""The wave runner: runs tool calls concurrently, and knows at any moment how each stands."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from ..messages.errors import WaveInProgress
+from . import endings
+from .execution import Prepared
+from .inline import Inline
+from .running import CallRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..messages.ids import CallId
+    from .cancellation import CancellationToken
+    from .dependencies import Scope
+    from .execution import CallEnd
+    from .threads import WorkerThreads
+
+
+class WaveRunner(CallRunner):
+    """Runs the waves of one turn, one at a time.
+
+    ``on_end`` is called synchronously, once for each call, as it ends. A call that was abandoned
+    (or is blocking and over its timeout) ends twice: first when nobody waits for it any more, and
+    once more when its real end is seen; ``prepared.end`` stays the first.
+
+    The arguments are those of :class:`CallRunner`.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: WorkerThreads,
+        scope: Scope,
+        token: CancellationToken | Callable[[], CancellationToken],
+        retryable: Callable[[BaseException], bool],
+        on_end: Callable[[Prepared, CallEnd], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+        time: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(
+            threads=threads,
+            scope=scope,
+            token=token,
+            retryable=retryable,
+            on_end=on_end,
+            loop=loop,
+            time=time,
+        )
+        self._wave: Sequence[Prepared] = ()
+        self._left = 0
+        self._stopped = False
+        self._tails: set[asyncio.Task[None]] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def open(self) -> tuple[Prepared, ...]:
+        """The calls whose real end was not seen yet, abandoned ones too."""
+        return (*[one for one in self._wave if one.end is None], *self._late)
+
+    @property
+    def protected_left(self) -> float:
+        """Seconds that running protected calls have left of their timeouts; 0 without any."""
+        running = [one for one in self._wave if one.end is None and one.call.tool.protected]
+        ends = [one.deadline for one in running if one.deadline is not None]
+        return max(0.0, max(ends) - self.clock()) if ends else 0.0
+
+    async def run(self, prepared: Sequence[Prepared]) -> list[CallEnd]:
+        """Run a wave; it never raises for a call that failed.
+
+        Args:
+            prepared: the calls.
+
+        Returns:
+            Their ends, in their order.
+
+        Raises:
+            WaveInProgress: the wave before it still runs.
+            CancelledError: the agent's own task was cancelled. Every call has ended then, or was
+                abandoned; only after :meth:`cancel` some may be open still, and told of later.
+            BaseException: what a tool raised that is no Exception (SystemExit), after the wave.
+        """
+        if self._left:
+            msg = "a wave runs: await it before you start the next"
+            raise WaveInProgress(msg)
+        self._agent = agent = asyncio.current_task(self._loop)
+        self._cancellings = 0 if agent is None else agent.cancelling()
+        self._enters_scope = not self._scope.is_active
+        self._wave = prepared
+        self._left = len(prepared)
+        inline = self._start(prepared)
+        cancelled = None if inline is None else await self._run_inline(inline)
+        if self._left:
+            cancelled = await self._join(cancelled)
+        self._agent = None
+        fatal, self._fatal = self._fatal, None
+        if fatal is not None:
+            raise fatal
+        if cancelled is not None:
+            raise cancelled
+        return [one.end for one in prepared if one.end is not None]
+
+    def cancel(self) -> None:
+        """End what is not protected, and start nothing more.
+
+        A call that was not started is skipped. An async one sees a CancelledError. A blocking or
+        protected one stays open until it ends or is abandoned.
+        """
+        self._stopped = True
+        for one in self._wave:
+            if one.end is None and not self._withdraw(one):
+                self._cut(one)
+
+    def release(self) -> None:
+        """No more waves: let go of who is told of ends, and of the last wave."""
+        super().release()
+        self._wave = ()
+
+    def abandon(self) -> list[CallId]:
+        """Cancel, and wait no longer for what is open; its late end is still told.
+
+        Returns:
+            The calls that were open.
+        """
+        self.cancel()
+        return self._abandon_all()
+
+    async def drained(self) -> None:
+        """Wait until every call of the wave was told of as ended; abandoned ones are."""
+        while self._left:
+            await self._wait()
+
+    def _start(self, prepared: Sequence[Prepared]) -> Prepared | None:
+        """Start all calls but one, which is left to run inline."""
+        inline = None if self._stopped else _inlinable(prepared)
+        for one in prepared:
+            one.host = self
+            if one is inline or one.end is not None:  # on_end may have cancelled the wave
+                continue
+            if self._stopped:
+                self._ended(one, endings.SKIPPED)
+            else:
+                self._start_behind_gate(one)
+        return inline
+
+    async def _run_inline(self, one: Prepared) -> asyncio.CancelledError | None:
+        """Run a call in the agent's task; gives the agent's cancellation, if there was one."""
+        if one.end is not None:
+            return None
+        one.handle = inline = Inline(self._perform(one), copy_context(), self._loop)
+        self._inline = inline
+        await inline
+        self._inline = None
+        if not inline.is_done:
+            tail = self._loop.create_task(inline.finish())
+            self._tails.add(tail)
+            tail.add_done_callback(self._tails.discard)
+        if inline.thrown is None or not self._agent_is_cancelled():
+            return None
+        return self._cancellation_behind(inline, inline.thrown)
+
+    def _cancellation_behind(
+        self, inline: Inline, thrown: asyncio.CancelledError
+    ) -> asyncio.CancelledError | None:
+        """Whether the agent was cancelled, or its task only by a tool that ran in it.
+
+        An ``asyncio.timeout`` or ``TaskGroup`` within the tool cancels the task that it runs in,
+        to catch that itself, and the groups of Python 3.11 do not take it back. So it was the
+        agent if it came out of the tool, or if the tool was told to stop anyway.
+        """
+        escaped, self._escaped = self._escaped, False
+        if escaped or inline.kept_back or self._stopped:
+            self._give_up()
+            return thrown
+        while self._agent is not None and self._agent.cancelling() > self._cancellings:
+            self._agent.uncancel()
+        return None
+
+    async def _join(
+        self, cancelled: asyncio.CancelledError | None
+    ) -> asyncio.CancelledError | None:
+        """Wait until no call of the wave is left; gives the agent's cancellation, if any."""
+        # After cancel() the agent may go, and the open calls still have their time to end.
+        while self._left and not (cancelled is not None and self._stopped):
+            try:
+                await self._wait()
+            except asyncio.CancelledError as error:
+                if cancelled is None:
+                    cancelled = error
+                    self._give_up()
+                else:  # cancelled once more while the calls clean up
+                    self._abandon_all()
+        return cancelled
+
+    async def _wait(self) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _one_less(self) -> None:
+        self._left -= 1
+        if self._left:
+            return
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _give_up(self) -> None:
+        """The agent does not wait any more: end what can be ended, and abandon the rest."""
+        if self._stopped:  # it was ended already as far as it can be
+            return
+        for one in self._wave:
+            if one.end is not None or self._withdraw(one):
+                continue
+            if one.job is not None or one.call.tool.protected:
+                self._abandon(one, endings.abandoned(one.call.tool))
+            else:
+                self._cut(one)
+
+    def _abandon_all(self) -> list[CallId]:
+        left = [one for one in self._wave if one.end is None]
+        for one in left:
+            self._abandon(one, endings.abandoned(one.call.tool))
+        return [one.call_id for one in left]
+
+
+def _inlinable(prepared: Sequence[Prepared]) -> Prepared | None:
+    """The last call that can run in the agent's task.
+
+    Not a protected one, because cancelling the agent would cancel it.
+    """
+    for one in reversed(prepared):
+        tool = one.call.tool
+        if not tool.blocking and not tool.protected and (one.gate is None or _is_open(one.gate)):
+            return one
+    return None
+
+
+def _is_open(gate: asyncio.Future[None]) -> bool:
+    return gate.done() and not gate.cancelled() and gate.exception() is None
