@@ -31,6 +31,7 @@ from .messages.errors import (
     SystemClosed,
     ToolDefinitionError,
     TurnInterrupted,
+    TurnOver,
     UnknownMessage,
     UnknownTool,
     WavebreakError,
@@ -63,7 +64,7 @@ from .messages.message import (
     SessionMessage,
     UserMessage,
 )
-from .messages.policies import AfterWave, Enqueue, Now
+from .messages.policies import AfterWave, Enqueue, How, Now, Policy
 from .messages.reasons import (
     Backlog,
     CallStatus,
@@ -81,7 +82,7 @@ from .tools.call import ToolCall
 from .tools.cancellation import CancellationToken
 from .tools.context import current_call
 from .tools.dependencies import TurnInfo, dep
-from .tools.plan import Plan, Planned
+from .tools.plan import Plan, Planned, Results
 from .tools.run import run_waves
 from .tools.tool import Tool, tool
 
@@ -117,6 +118,7 @@ __all__ = [
     "Future",
     "HistoryEntry",
     "HistoryKind",
+    "How",
     "InvalidArguments",
     "InvalidMessage",
     "InvalidSetting",
@@ -133,10 +135,12 @@ __all__ = [
     "Plan",
     "PlanError",
     "Planned",
+    "Policy",
     "Reason",
     "Receipt",
     "Reply",
     "RestartPolicy",
+    "Results",
     "RuntimeActor",
     "Said",
     "Session",
@@ -156,6 +160,7 @@ __all__ = [
     "TurnInfo",
     "TurnInterrupted",
     "TurnOutcome",
+    "TurnOver",
     "TurnRestarted",
     "TurnStarted",
     "UnknownMessage",

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import pykka
 from loguru import logger
 
 from .actors.deliveries import Deliveries, DeliveryRules, Finish, HandOver
@@ -21,13 +22,13 @@ from .actors.machine.state import Rules
 from .actors.moments import Moments
 from .actors.runtime import RuntimeActor, function_runtime
 from .actors.session import Services, SessionActor
-from .actors.session_face import Session
+from .actors.session_face import Session, check_key
 from .actors.turn_engine import Environment
 from .journal.memory import MemoryJournal
-from .messages.errors import InvalidMessage, InvalidSetting, SystemClosed
+from .messages.errors import InvalidSetting, SystemClosed
 from .messages.ids import SessionKey
 from .messages.message import SessionMessage, UserMessage
-from .messages.policies import AfterWave, Enqueue, Now
+from .messages.policies import POLICIES, AfterWave
 from .supervisors.directory import Door, SessionDirectory
 from .supervisors.restart_policy import RestartPolicy
 from .supervisors.runtime_supervisor import RuntimeSupervisor
@@ -55,6 +56,10 @@ E = TypeVar("E", bound="Event")
 
 RECORDED_WITHIN = 0.002
 """Seconds after which the end of a call is recorded, if nothing else is reported before."""
+
+
+_END_WITHIN = 5.0
+"""Seconds that whatever is left on a system's own loop has to end in when it was cancelled."""
 
 
 class _Tree(NamedTuple):
@@ -116,7 +121,7 @@ class ActorSystem:
         close_within: float = 10.0,
     ) -> None:
         self._runtime = _runtime_of(agent)
-        _check(isinstance(policy, AfterWave | Now | Enqueue), "policy", policy, "a policy")
+        _check(type(policy) in POLICIES, "policy", policy, "a policy")
         _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
@@ -161,9 +166,12 @@ class ActorSystem:
         )
         self._close_within = close_within
         self._hub = EventHub()
-        self._id_prefix = secrets.token_hex(6)
-        self._id_count = itertools.count(1)
+        # Made once, and shared by all handles; a map, so that threads may ask at the same time.
+        self._new_id = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
+        self._subscribe = self._hub.subscribe
         self._tree: _Tree | None = None
+        self._opens = False
+        self._closing: asyncio.Task[None] | None = None
         self._host: _LoopThread | None = None
 
     def _retry_delivery_after(self, failed: int) -> float:
@@ -196,11 +204,17 @@ class ActorSystem:
                 host.end()
 
     async def _open(self) -> None:
-        if self._tree is not None:
+        if self._tree is not None or self._opens:
             msg = "the system runs already: enter it once"
             raise InvalidSetting(msg)
-        loop = asyncio.get_running_loop()
-        await self._journal.open()
+        self._opens = True
+        try:
+            await self._journal.open()
+            self._tree = self._planted(asyncio.get_running_loop())
+        finally:
+            self._opens = False
+
+    def _planted(self, loop: asyncio.AbstractEventLoop) -> _Tree:
         # Anchored once: a step of the machine's clock does not move a deadline, and virtual
         # time needs no special case.
         offset = time.time() - loop.time()
@@ -227,7 +241,8 @@ class ActorSystem:
 
         def deliver(key: SessionKey, delivery: Delivery) -> None:
             if hand_over is not None:
-                hand_over(HandOver(key, delivery))
+                with contextlib.suppress(pykka.ActorDeadError):  # it stays in the outbox
+                    hand_over(HandOver(key, delivery))
 
         services = Services(
             journal=self._journal,
@@ -246,12 +261,27 @@ class ActorSystem:
         )
         directory = SessionDirectory.start(door, self._session_actor, services)
         door.directory = directory
-        self._tree = _Tree(loop, door, directory, runtimes, deliveries, threads)
+        return _Tree(loop, door, directory, runtimes, deliveries, threads)
 
     async def _close(self) -> None:
         tree = self._tree
         if tree is None:
             return
+        if self._closing is None:
+            # A task of its own: who closes may be cancelled meanwhile, a turn of the system too.
+            self._closing = tree.loop.create_task(self._shut_down(tree))
+        await asyncio.shield(self._closing)
+
+    async def _shut_down(self, tree: _Tree) -> None:
+        try:
+            await self._stop_tree(tree)
+        finally:
+            tree.threads.close()
+            self._tree = self._closing = None
+            await self._journal.close()
+        logger.debug("the system is closed")
+
+    async def _stop_tree(self, tree: _Tree) -> None:
         half = self._close_within / 2
         quiet = tree.door.shut_down(AfterWave(patience=half))
         # A turn has its patience, then the grace of a `Now`; after that nobody waits for it.
@@ -264,11 +294,7 @@ class ActorSystem:
             await tree.deliveries.stop(block=False)
         await tree.directory.stop(block=False)
         await tree.runtimes.stop(block=False)
-        tree.threads.close()
-        await self._hub.close()
-        await self._journal.close()
-        self._tree = None
-        logger.debug("the system is closed")
+        await self._hub.close(half)
 
     def _running(self) -> _Tree:
         if self._tree is None:
@@ -282,20 +308,12 @@ class ActorSystem:
         """A handle of one conversation; it begins with its first message.
 
         Raises:
-            InvalidMessage: the id is empty, or no text.
+            InvalidMessage: the id is empty, or one of the two is no text.
             SystemClosed: the system does not run.
         """
-        if not isinstance(session_id, str) or not session_id:
-            msg = f"session_id={session_id!r}: give a text that is not empty"
-            raise InvalidMessage(msg)
-        if not isinstance(tenant, str):
-            msg = f"tenant={tenant!r}: give a text; it may be empty"
-            raise InvalidMessage(msg)
+        check_key(session_id, tenant)
         key = SessionKey(tenant, session_id)
-        return Session(key, self._running().door, self._new_id, self._hub.subscribe, self._types)
-
-    def _new_id(self) -> str:
-        return f"{self._id_prefix}-{next(self._id_count)}"
+        return Session(key, self._running().door, self._new_id, self._subscribe, self._types)
 
     def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
         """Call ``handler``, plain or async, with every event of class ``kind``, in order.
@@ -347,7 +365,9 @@ class _LoopThread:
         """Stop the loop and wait for the thread."""
         if self._stop is not None:
             self._runner.get_loop().call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        self._thread.join(_END_WITHIN)
+        if self._thread.is_alive():
+            logger.warning("the loop's thread is left: something on it swallows its cancellation")
 
 
 def _check(holds: bool, name: str, value: object, wanted: str) -> None:

@@ -354,7 +354,8 @@ class AsyncioActor(pykka.Actor):
     def _actor_loop_setup(self) -> None:
         """Call ``on_start``; from here on the actor is kept alive."""
         for orphan in self._actor_living.add(self._loop, self):
-            orphan._actor_bury()  # noqa: SLF001 - one of ours
+            closed = ActorError(_closed_loop(type(orphan).__name__, orphan.actor_inbox.loop))
+            orphan._actor_bury(closed)  # noqa: SLF001 - one of ours
         self._actor_go(call(self.on_start, self._actor_started))
 
     def _actor_started(self, _result: object, error: BaseException | None) -> Step | None:
@@ -414,6 +415,8 @@ class AsyncioActor(pykka.Actor):
         self, envelope: Envelope, result: object, error: BaseException | None
     ) -> Step | None:
         """Answer one message, and see whether the actor goes on."""
+        if self.lifecycle is Lifecycle.STOPPED:
+            return None  # it was buried meanwhile, and who waited was answered
         if error is not None and self._actor_ends_by(envelope, error):
             return self._actor_end(Exit.of(error, "receive"), envelope)
         if self.lifecycle is Lifecycle.STOPPING:
@@ -461,6 +464,8 @@ class AsyncioActor(pykka.Actor):
         error: BaseException | None,
     ) -> None:
         """Come here when the last hook is done, or has failed."""
+        if self.lifecycle is Lifecycle.STOPPED:
+            return  # it was buried meanwhile, and who waited was answered
         if error is not None:
             logger.opt(exception=error).error("{} failed at its end", self._actor_ref)
             if ended.kind is ExitKind.NORMAL:
@@ -504,12 +509,16 @@ class AsyncioActor(pykka.Actor):
         error.__cause__ = ended.cause
         return error
 
-    def _actor_bury(self) -> None:
-        """Answer those who wait for an actor whose loop was closed under it."""
+    def _actor_bury(self, error: ActorError) -> None:
+        """Answer those who wait for an actor that cannot end by itself."""
         self._actor_busy = True
         self._actor_ref.set_stopped()
-        error = ActorError(_closed_loop(type(self).__name__, self._loop))
         self._actor_loop_teardown(Exit(ExitKind.KILLED, error, "receive"))
+
+    def _actor_break_off(self) -> None:
+        """Cancel what a handler or hook waits for."""
+        if self._actor_task is not None:
+            self._actor_task.cancel()
 
     def _actor_go(self, step: Step | None) -> None:
         """Have a task take what is left to be awaited; an actor has one such task at a time."""

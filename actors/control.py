@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pykka
+from loguru import logger
+
 from ..messages.commands import TokenCancelled
 from ..messages.policies import Now
 from ..tools.cancellation import CancellationToken
@@ -48,6 +51,7 @@ class RuntimeControl:
         "ended",
         "fence",
         "how",
+        "is_over",
         "mailbox",
         "on_told",
         "reason",
@@ -66,6 +70,7 @@ class RuntimeControl:
         self.reason: Reason | None = None
         self.admitted = 0
         self.ended = False
+        self.is_over = False
         self.commit: Commit | None = None
         self.on_told: Callable[[How], None] | None = None
         self._session = session
@@ -78,6 +83,16 @@ class RuntimeControl:
     def fenced(self) -> bool:
         """Whether the attempt may not say, save or start anything any more."""
         return isinstance(self.how, Now)
+
+    @property
+    def wants_attention(self) -> bool:
+        """Whether the attempt was told to stop, or may be by what waits for the session."""
+        return self.how is not None or self.mailbox.pending
+
+    def agent_ended(self) -> None:
+        """Let whatever the agent left behind begin nothing, and not wait for being let."""
+        self.is_over = True
+        self._wake()
 
     def release(self) -> None:
         """The attempt is over; nobody is told any more."""
@@ -108,7 +123,11 @@ class RuntimeControl:
 
     def report(self, report: Report | Streamed) -> None:
         """Tell the session, or whoever reads its mailbox after it; never refused for its size."""
-        self._session.hand(report)
+        try:
+            self._session.hand(report)
+        except pykka.ActorDeadError:
+            # The session was closed for good. That must not end who tells it: the supervisor.
+            logger.debug("nobody is left to hear of {}", report)
 
     async def catch_up(self) -> None:
         """Let the session handle what waits for it, so that a stop is known before going on."""
@@ -122,10 +141,10 @@ class RuntimeControl:
         """Whether the session has recorded the beginning of ``wave``; else the turn has to end."""
         if self.mailbox.pending:
             await self.catch_up()
-        while self.admitted != wave and self.how is None:
+        while self.admitted != wave and self.how is None and not self.is_over:
             self._admission = asyncio.get_running_loop().create_future()
             await self._admission
-        return self.admitted == wave and self.how is None
+        return self.admitted == wave and self.how is None and not self.is_over
 
     # --- the session's side ---
 
@@ -133,7 +152,8 @@ class RuntimeControl:
         """The beginning of ``wave`` is recorded, and durable when ``commit`` is done."""
         self.admitted = wave
         self.commit = commit
-        self._wake()
+        if self._admission is not None:
+            self._wake()
 
     def tell_stop(self, how: How, reason: Reason) -> None:
         """Tell the runtime to stop; a harder way may follow, never a softer one."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages.errors import WouldDeadlock
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from ..messages.ids import SessionKey
 
 
@@ -47,5 +51,41 @@ def refuse_within(key: SessionKey, what: str) -> None:
         msg = (
             f"waiting for {what} inside a turn of session {str(key)!r} could never end: return "
             "first, or wait from another session or from outside"
+        )
+        raise WouldDeadlock(msg)
+
+
+class _Hook(NamedTuple):
+    """A session whose actor is in the middle of a hook, and the task that the hook runs in."""
+
+    key: SessionKey
+    task: asyncio.Task[Any] | None
+
+
+_HOOK: ContextVar[_Hook | None] = ContextVar("wavebreak_current_hook", default=None)
+
+
+@contextlib.contextmanager
+def hook_of(key: SessionKey) -> Generator[None]:
+    """Say that session ``key`` handles nothing as long as this task is within the block."""
+    token = _HOOK.set(_Hook(key, asyncio.current_task()))
+    try:
+        yield
+    finally:
+        _HOOK.reset(token)
+
+
+def refuse_in_hook(key: SessionKey) -> None:
+    """Refuse a wait, in a hook of session ``key``, for what that session is to do.
+
+    Raises:
+        WouldDeadlock: the running code is such a hook.
+    """
+    hook = _HOOK.get()
+    # A task that the hook has started may well wait.
+    if hook is not None and hook.key == key and hook.task is asyncio.current_task():
+        msg = (
+            f"a hook of session {str(key)!r} waits for that session, which waits for the hook: "
+            "do not await what the call gives, or do it in a task of its own"
         )
         raise WouldDeadlock(msg)

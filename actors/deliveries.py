@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from .mailbox import Envelope
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..messages.ids import SessionKey
+    from ..messages.ids import DeliveryId, SessionKey
     from ..messages.message import Delivery
 
     DeliverFunction = Callable[[Delivery], Awaitable[None]]
@@ -36,6 +37,14 @@ class DeliveryRules(NamedTuple):
     attempts: int
     timeout: float
     retry_after: Callable[[int], float]
+
+
+_LAST = 1.0
+"""Seconds that ``deliver`` has to end in when it was cancelled."""
+
+
+_REMEMBERED = 1024
+"""Deliveries that have ended and are kept in mind, in case their session died before it heard."""
 
 
 class HandOver(NamedTuple):
@@ -79,6 +88,7 @@ class Deliveries(AsyncioActor):
         self._report = report
         self._now = now
         self._queues: dict[SessionKey, deque[Delivery]] = {}
+        self._delivered: dict[DeliveryId, DeliveryDone] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
     def handle(self, envelope: Envelope) -> Any:
@@ -88,6 +98,11 @@ class Deliveries(AsyncioActor):
             return self._finish(message.bound)
         if not isinstance(message, HandOver):
             return super().handle(envelope)
+        delivered = self._delivered.get(message.delivery.delivery_id)
+        if delivered is not None:
+            # Its session did not live to hear of it; the user did.
+            self._report(message.key, delivered)
+            return None
         queue = self._queues.get(message.key)
         if queue is not None:
             if all(waiting.delivery_id != message.delivery.delivery_id for waiting in queue):
@@ -108,30 +123,34 @@ class Deliveries(AsyncioActor):
         workers = tuple(self._workers)
         for worker in workers:
             worker.cancel()
-        if workers:
-            await asyncio.wait(workers)
+        if workers and (await asyncio.wait(workers, timeout=_LAST))[1]:
+            logger.warning("deliver did not end when it was cancelled")
 
     async def _work(self, key: SessionKey) -> None:
         queue = self._queues[key]
         try:
             while queue:
                 delivery = queue[0]
-                error = await self._hand_over(delivery)
+                error = await self._try(delivery)
+                if error:
+                    error = await self._try_again(delivery, error)
                 queue.popleft()
                 status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
                 done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
+                self._remember(done)
                 self._report(key, done)
         finally:
             del self._queues[key]
 
-    async def _hand_over(self, delivery: Delivery) -> str:
+    def _remember(self, done: DeliveryDone) -> None:
+        self._delivered[done.delivery_id] = done
+        if len(self._delivered) > _REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
+
+    async def _try_again(self, delivery: Delivery, error: str) -> str:
         """Try until it is delivered or given up; the last error in words, or nothing."""
         rules = self._rules
-        error = ""
         for attempt in range(1, rules.attempts + 1):
-            error = await self._try(delivery)
-            if not error:
-                return ""
             logger.warning(
                 "delivery {} was not taken (attempt {} of {}): {}",
                 delivery.delivery_id,
@@ -141,6 +160,9 @@ class Deliveries(AsyncioActor):
             )
             if attempt < rules.attempts:
                 await asyncio.sleep(rules.retry_after(attempt))
+                error = await self._try(delivery)
+                if not error:
+                    break
         return error
 
     async def _try(self, delivery: Delivery) -> str:
@@ -148,7 +170,10 @@ class Deliveries(AsyncioActor):
         before = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(self._rules.timeout):
-                await self._deliver(delivery)
+                taken: object = self._deliver(delivery)
+                # A plain function has delivered: to fail for that would deliver again.
+                if inspect.isawaitable(taken):
+                    await taken
         except asyncio.CancelledError as error:
             if task is not None and task.cancelling() > before:
                 raise

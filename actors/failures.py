@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ..messages.errors import CallFailed
+from ..tools.endings import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ def retryable_by(retry_on: tuple[type[BaseException], ...]) -> Callable[[BaseExc
 
 
 def in_words(error: BaseException) -> str:
-    """An error as the journal keeps it: its class and its words."""
-    words = str(error)
-    name = type(error).__name__
-    return f"{name}: {words}" if words else name
+    """An error as the journal keeps it: its class and its words, whatever those are."""
+    kept = error_of(error, retryable=False)
+    return f"{kept.type}: {kept.message}" if kept.message else kept.type

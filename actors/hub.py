@@ -23,6 +23,9 @@ E = TypeVar("E", bound="Event")
 BUFFER = 10_000
 """Events that may wait for a reader before it is cut off."""
 
+_LAST = 1.0
+"""Seconds that a handler has to end in when it was cancelled."""
+
 
 class EventStream:
     """The events of one session, or of all; an asynchronous iterator.
@@ -133,22 +136,32 @@ class EventHub:
                 self._worker = asyncio.get_running_loop().create_task(self._call_handlers())
 
     async def _call_handlers(self) -> None:
+        task = asyncio.current_task()
         while self._queue:
             handler, event = self._queue.popleft()
             try:
                 result = handler(event)
                 if inspect.isawaitable(result):
                     await result
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
+            except BaseException as error:
+                if task is not None and task.cancelling():
+                    raise  # it is we who are cancelled, not something that the handler awaits
                 logger.opt(exception=error).error("a handler of {} failed", type(event).__name__)
         self._worker = None
 
-    async def close(self) -> None:
-        """End every stream, after what it has."""
-        if self._worker is not None:
-            await asyncio.wait((self._worker,))
+    async def close(self, within: float) -> None:
+        """End every stream, after what it has.
+
+        Args:
+            within: seconds that handlers have left.
+        """
+        worker = self._worker
+        if worker is not None and not (await asyncio.wait((worker,), timeout=within))[0]:
+            logger.warning("{} events are left: a handler did not end", len(self._queue) + 1)
+            self._queue.clear()
+            worker.cancel()
+            await asyncio.wait((worker,), timeout=_LAST)
+        self._worker = None  # the next loop needs its own
         for streams in list(self._streams.values()):
             for stream in list(streams):
                 stream.close()

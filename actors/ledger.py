@@ -7,7 +7,9 @@ clocks and new code make other calls at the same place.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages.events import Entry, Progressed, Said, StepEnded
@@ -104,6 +106,8 @@ class Answer(NamedTuple):
     idempotency_key: IdempotencyKey | None = None
 
 
+_NOTHING: Mapping[str, deque[Any]] = MappingProxyType({})
+
 START = Answer()
 """Nothing is known of an equal call: start it, with a key of its own."""
 
@@ -139,31 +143,32 @@ class Ledger:
     ) -> None:
         self._unknown = unknown
         self._senders = senders
-        self._slots: dict[str, deque[CallRecord]] = {}
-        self._anew: dict[str, deque[CallRecord]] = {}
-        self._carried: dict[str, deque[CallRecord]] = {}
-        self._taken: list[CallRecord] = []
-        self._steps: dict[str, deque[Any]] = {}
-        self._said: dict[str, int] = {}
+        # Most turns have nothing to take over: a dict each would be the collector's work.
+        self._slots: Mapping[str, deque[CallRecord]] = _NOTHING
+        self._anew: Mapping[str, deque[CallRecord]] = _NOTHING
+        self._carried: Mapping[str, deque[CallRecord]] = _NOTHING
+        self._steps: Mapping[str, deque[Any]] = _NOTHING
+        self._said: Counter[str] | None = None
+        self._taken: tuple[CallRecord, ...] = ()
         self._last_write = (0, 0, 0)
         if log or previous is not None:
             self._take_over(log, previous)
 
     def _take_over(self, log: Sequence[Entry], previous: PartialResults | None) -> None:
         done = tuple(records_of(log, self._senders))
-        for record in _requests(done):
-            places = self._anew if _is_made_anew(record) else self._slots
-            places.setdefault(_key(record), deque()).append(record)
+        self._slots = _by_key(r for r in _requests(done) if not _is_made_anew(r))
+        self._anew = _by_key(r for r in _requests(done) if _is_made_anew(r))
+        steps: dict[str, deque[Any]] = {}
         for event in log:
             if isinstance(event, StepEnded):
-                self._steps.setdefault(event.key, deque()).append(event.result)
-            elif isinstance(event, Said):
-                self._said[event.text] = self._said.get(event.text, 0) + 1
+                steps.setdefault(event.key, deque()).append(event.result)
+        self._steps = steps
+        self._said = Counter(event.text for event in log if isinstance(event, Said))
         earlier = previous.calls if previous else ()
         used = {r.answered_from for r in done if r.answered_from and not _is_unused(r)}
-        for record in earlier:
-            if record.status is CallStatus.COMPLETED and record.origin not in used:
-                self._carried.setdefault(_key(record), deque()).append(record)
+        self._carried = _by_key(
+            r for r in earlier if r.status is CallStatus.COMPLETED and r.origin not in used
+        )
         writes = [_order(r) for r in (*earlier, *done) if _is_write(r)]
         self._last_write = max(writes, default=(0, 0, 0))
 
@@ -178,24 +183,31 @@ class Ledger:
         if not unknown and not self._slots and not self._carried and not self._anew:
             return START
         key = call.equality
-        answer = self._of_this_turn(key, unknown, call) or self._of_before(key, unknown, call, now)
+        slot = self._slots.get(key)
+        while slot:
+            answer = self._of_this_turn(slot.popleft(), key, unknown, call, now)
+            if answer is not START:
+                return answer
+        answer = self._of_before(key, unknown, call, now)
         anew = self._anew.get(key)
         return _settled(anew.popleft(), call) if anew and answer is START else answer
 
     def _of_this_turn(
-        self, key: str, unknown: tuple[CallRecord, ...], call: ToolCall[Any]
-    ) -> Answer | None:
-        slot = self._slots.get(key)
-        while slot:
-            record = slot.popleft()
-            if _is_unused(record):
-                break  # what was to answer it is still there
-            live = next((r for r in unknown if r.call_id == record.origin), None)
-            if live is None and record.status is CallStatus.UNKNOWN and record.answered_from:
-                continue  # settled since, by a call that has a place of its own
-            if live is None or not self._is_given_away(live, call):
-                return self._take(live or record, call)
-        return None
+        self,
+        record: CallRecord,
+        key: str,
+        unknown: tuple[CallRecord, ...],
+        call: ToolCall[Any],
+        now: float,
+    ) -> Answer:
+        if _is_unused(record):
+            return self._of_before(key, unknown, call, now)
+        live = next((r for r in unknown if r.call_id == record.origin), None)
+        if live is None and record.status is CallStatus.UNKNOWN:
+            return START  # it is not, by now: what settled it has a place of its own, or failed
+        if live is not None and self._is_given_away(live, call):
+            return START
+        return self._take(live or record, call)
 
     def _of_before(
         self, key: str, may_have: tuple[CallRecord, ...], call: ToolCall[Any], now: float
@@ -224,7 +236,7 @@ class Ledger:
         if _uses_up(record, call):
             # It is unknown no longer when the end of this call is recorded; until then another
             # call of the same wave must not take it too. Never started, it comes back as new.
-            self._taken.append(record)
+            self._taken = (*self._taken, record)
         return _settled(record, call)
 
     def _is_given_away(self, record: CallRecord, call: ToolCall[Any]) -> bool:
@@ -255,20 +267,25 @@ class Ledger:
 
     def was_said(self, text: str) -> bool:
         """Whether an earlier attempt has said this already; each saying counts once."""
-        if self._said.get(text, 0) == 0:
+        if not self._said or self._said[text] == 0:
             return False
         self._said[text] -= 1
         return True
 
 
+def _by_key(records: Iterable[CallRecord]) -> dict[str, deque[CallRecord]]:
+    found: dict[str, deque[CallRecord]] = {}
+    for record in records:
+        found.setdefault(_key(record), deque()).append(record)
+    return found
+
+
 def _settled(record: CallRecord, call: ToolCall[Any]) -> Answer:
     """What a record of this turn, or of the unknown calls, says to an equal call."""
-    if record.status is CallStatus.UNKNOWN:
-        # `again` and an idempotent tool start it with the old key: the foreign system can see
-        # that it is the same request.
-        if call.is_again or record.effect is Effect.IDEMPOTENT:
-            return Answer(None, record.idempotency_key)
-        return Answer(record)
+    again = call.is_again or record.effect is Effect.IDEMPOTENT
+    if again and record.status is CallStatus.UNKNOWN:
+        # With the old key: the foreign system can see that it is the same request.
+        return Answer(None, record.idempotency_key)
     if not _is_made_anew(record):
         return Answer(record)
     return START if record.effect is Effect.READ else Answer(None, record.idempotency_key)

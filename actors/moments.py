@@ -35,9 +35,16 @@ class Moments:
 
     def _tick(self) -> None:
         due, self._soon, self._next = self._soon, self._next, []
-        for function in due:
-            function()
+        if due:
+            # Behind what the loop has to do already: when it is late, most of these have been
+            # overtaken by then, and have nothing to do any more.
+            self._loop.call_soon(_call, due)
         if self._soon or self._next:
             self._loop.call_later(self._seconds, self._tick)
         else:
             self._ticks = False
+
+
+def _call(functions: list[Callable[[], None]]) -> None:
+    for function in functions:
+        function()

@@ -10,7 +10,7 @@ import pykka
 from loguru import logger
 from pykka.messages import _ActorStop
 
-from ..messages.errors import MailboxFull, WouldDeadlock
+from ..messages.errors import ActorError, MailboxFull, WouldDeadlock
 from .exit import Exit
 from .future import Future
 from .mailbox import Envelope, Lane, Mailbox, running_on
@@ -278,6 +278,19 @@ class LoopActorRef(pykka.ActorRef[A]):
                     self._watchers.pop(token, None)
 
         return unwatch
+
+    # --- for who has no more time to wait for it; on the loop's thread ---------------------------
+
+    def break_off(self) -> None:
+        """Cancel what the actor waits for in its handler or hook; it ends by that."""
+        if self._actor is not None:
+            self._actor._actor_break_off()  # noqa: SLF001 - one of ours
+
+    def give_up(self) -> None:
+        """Take the actor for ended, whatever it still does, and answer those who wait for it."""
+        if self._actor is not None:
+            msg = f"{self} did not end when it was told to: see what its hooks wait for"
+            self._actor._actor_bury(ActorError(msg))  # noqa: SLF001 - one of ours
 
     # --- for its actor only ---------------------------------------------------------------------
 

@@ -56,6 +56,20 @@ class StopRequest(NamedTuple):
     stopped: Future[StopResult]
 
 
+class StopAgain(NamedTuple):
+    """A stop that an earlier incarnation was told, and that was to be answered at the turn's end.
+
+    Args:
+        stamp: of the request, when it was put.
+        turn: the turn that was stopped.
+    """
+
+    request: StopRequest
+    stopped: Future[StopResult]
+    stamp: int
+    turn: int
+
+
 class OutcomeRequest(NamedTuple):
     """Tell how a message ended, when it has."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..messages.errors import TurnInterrupted, WavebreakError
+from pydantic_core import to_json
+
+from ..messages.errors import WavebreakError
 from ..messages.message import Reply
 from ..messages.policies import Now
+from ..messages.text import check_text
 from .actor import AsyncioActor
 from .current import enter_turn
 from .turn import Turn
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
     from ..messages.policies import How
     from .mailbox import Envelope
     from .turn_engine import TurnEngine
+
+
+GRACE = 5.0
+"""Seconds that calls have to end in, which an agent left running when it ended by itself."""
 
 
 class Abandon(NamedTuple):
@@ -46,8 +54,8 @@ class RuntimeActor(AsyncioActor):
         self._work: asyncio.Task[None] | None = None
         self._agent_runs = False
 
-    async def run(self, turn: Turn) -> str | Reply:
-        """Work on the turn and return its reply; this is what a subclass writes."""
+    def run(self, turn: Turn) -> Awaitable[str | Reply]:
+        """Work on the turn and return its reply; this is what a subclass writes, ``async``."""
         raise NotImplementedError
 
     def handle(self, envelope: Envelope) -> Any:
@@ -82,33 +90,30 @@ class RuntimeActor(AsyncioActor):
 
     async def _attempt(self) -> None:
         """Run the agent, then wait for its calls; nothing that it raises leaves this coroutine."""
-        current = enter_turn(self._engine.input.key)
+        engine = self._engine
+        control = engine.control
+        current = enter_turn(engine.input.key)
+        reply: Reply | None = None
+        self._agent_runs = True
         try:
-            end = await self._agent()
+            if not control.fenced:
+                await engine.open()
+                reply = _as_reply(await self.run(Turn(engine)))
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
+            end = self._ended_by(error)
+        else:
+            end = AgentEnd(reply, control.how is not None, None)
         finally:
-            current.active = False
+            self._agent_runs = current.active = False
+        control.agent_ended()
         try:
+            if self._work is not None and self._work.cancelling():
+                await _outrun()
             await self._settle()
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, as any other end
             end = AgentEnd(None, end.interrupted, end.error or error)
-        self._engine.end = end
+        engine.end = end
         self.hand(end)
-
-    async def _agent(self) -> AgentEnd:
-        control = self._engine.control
-        self._agent_runs = True
-        try:
-            if control.fenced:
-                return AgentEnd(None, True, None)
-            await self._engine.open()
-            reply = _as_reply(await self.run(Turn(self._engine)))
-        except TurnInterrupted as error:
-            return self._ended_by(error)
-        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
-            return self._ended_by(error)
-        finally:
-            self._agent_runs = False
-        return AgentEnd(reply, control.how is not None, None)
 
     def _ended_by(self, error: BaseException) -> AgentEnd:
         """What was raised after the turn was told to stop is how it stopped."""
@@ -120,17 +125,46 @@ class RuntimeActor(AsyncioActor):
         runner = self._engine.runner
         if any(call.end is None for call in runner.open):
             runner.cancel()
-            await runner.drained()
+            await self._drained()
         await self._engine.scope.close()
+
+    async def _drained(self) -> None:
+        """Wait for the calls; when the turn was told to stop, the session knows for how long."""
+        runner = self._engine.runner
+        told = self._engine.control.how is not None
+        bound = None if told else max(GRACE, runner.protected_left)
+        try:
+            async with asyncio.timeout(bound):
+                await runner.drained()
+        except TimeoutError:
+            runner.abandon()
+
+
+async def _outrun() -> None:
+    """Take a cancellation that the agent did not live to see; the clean-up was not meant."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
 
 
 def _as_reply(result: object) -> Reply:
     if isinstance(result, str):
+        check_text("the reply", result)
         return Reply.trusted({"text": result, "attachments": (), "data": {}})
     if isinstance(result, Reply):
+        check_text("the reply's text", result.text)
+        if result.data:
+            _check_data(result.data)
         return result
     msg = f"the agent returned {result!r}: return a str or a Reply"
     raise AgentReturned(msg)
+
+
+def _check_data(data: object) -> None:
+    try:
+        to_json(data)
+    except ValueError as error:
+        msg = f"the reply's data does not survive JSON: {error}"
+        raise AgentReturned(msg) from error
 
 
 def function_runtime(agent: Callable[[Turn], Awaitable[str | Reply]]) -> type[RuntimeActor]:
@@ -141,8 +175,8 @@ def function_runtime(agent: Callable[[Turn], Awaitable[str | Reply]]) -> type[Ru
 
         __slots__ = ()
 
-        async def run(self, turn: Turn) -> str | Reply:
-            return await agent(turn)
+        def run(self, turn: Turn) -> Awaitable[str | Reply]:
+            return agent(turn)
 
     FunctionRuntime.__qualname__ = FunctionRuntime.__name__ = "Runtime"
     return FunctionRuntime

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from ..messages.errors import InvalidMessage
 from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserMessage
-from ..messages.policies import AfterWave, Enqueue, Now
+from ..messages.policies import POLICIES, AfterWave, Now
 from ..messages.reasons import Backlog, Reason
-from .current import is_within, refuse_within
+from ..messages.text import check_id, check_text
+from .current import is_within, refuse_in_hook, refuse_within
 from .future import Future
 from .mailbox import Envelope, Lane
 from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from pydantic import BaseModel
-
     from ..messages.ids import SessionKey
     from ..messages.policies import How, Policy
     from .hub import EventStream
     from .requests import StopResult
 
-M = TypeVar("M", bound="BaseModel")
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+_HOWS: Final = (AfterWave, Now)
 
 
 class Gate(Protocol):
@@ -44,14 +47,25 @@ class Gate(Protocol):
         ...
 
 
-class OutcomeFuture(Future[MessageOutcome]):
-    """How a message ended; not to be waited for inside a turn of the same session."""
+class SessionFuture(Future[T]):
+    """What a session is to do; not to be waited for in a hook of the same session."""
 
     __slots__ = ("_key",)
 
     def __init__(self, key: SessionKey, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._key = key
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self.done():
+            refuse_in_hook(self._key)
+        return super().__await__()
+
+
+class OutcomeFuture(SessionFuture[MessageOutcome]):
+    """How a message ended; not to be waited for inside a turn of the same session."""
+
+    __slots__ = ()
 
     def get(self, *, timeout: float | None = None) -> MessageOutcome:
         """Wait in another thread than the loop's.
@@ -162,9 +176,10 @@ class Session:
         message = self._message(content, sender, attachments, metadata, message_id)
         _check_policy(policy)
         _check_deadline(deadline)
-        fingerprint = _fingerprint(message) if message_id or message is content else ""
+        plain = isinstance(content, str) and not message_id
+        fingerprint = "" if plain else _fingerprint(message)
         receipt = Receipt(self, message.message_id)
-        accepted: Future[Receipt] = Future(self._gate.loop)
+        accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
         request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted)
         self._gate.put(self.key, Envelope(request))
         return accepted
@@ -177,10 +192,12 @@ class Session:
         metadata: Mapping[str, Any] | None,
         message_id: str | None,
     ) -> SessionMessage:
-        if message_id is not None and (not isinstance(message_id, str) or not message_id):
-            msg = f"message_id={message_id!r}: give a text that is not empty, or leave it out"
-            raise InvalidMessage(msg)
+        if message_id is not None:
+            check_id("message_id", message_id)
+        if sender is not None:
+            check_text("sender", sender)
         if isinstance(content, str):
+            check_text("text", content)
             id_ = message_id or self._new_id()
             return _user_message(content, sender, attachments, metadata, id_)
         if not isinstance(content, SessionMessage):
@@ -205,9 +222,11 @@ class Session:
         """How an accepted message ends, once it has.
 
         Raises:
+            InvalidMessage: the id is empty, or no text.
             UnknownMessage: the session does not know a message of that id (any more).
             WouldDeadlock: when waited for inside a turn of the same session.
         """
+        check_id("message_id", message_id)
         outcome = OutcomeFuture(self.key, self._gate.loop)
         self._gate.put(self.key, Envelope(OutcomeRequest(message_id, outcome)))
         return outcome
@@ -232,7 +251,7 @@ class Session:
             InvalidMessage: an argument cannot be used.
             SystemClosed: the system does not run.
         """
-        if not isinstance(how, AfterWave | Now):
+        if type(how) not in _HOWS:
             msg = f"how={how!r}: a turn is stopped by AfterWave() or Now()"
             raise InvalidMessage(msg)
         try:
@@ -240,7 +259,8 @@ class Session:
         except ValueError:
             msg = f"backlog={backlog!r} is none of {', '.join(repr(str(b)) for b in Backlog)}"
             raise InvalidMessage(msg) from None
-        stopped: Future[StopResult] = Future(self._gate.loop)
+        check_text("reason", reason)
+        stopped: Future[StopResult] = SessionFuture(self.key, self._gate.loop)
         kind = Reason.DISCONNECT if reason == Reason.DISCONNECT else Reason.STOPPED
         request = StopRequest(how, rule, kind, reason, is_within(self.key), stopped)
         self._gate.put(self.key, Envelope(request), Lane.CONTROL)
@@ -252,7 +272,7 @@ class Session:
 
     def ask(self, message: object) -> Future[Any]:
         """Send the session's actor a message of your own, and give what ``on_receive`` answers."""
-        answer: Future[Any] = Future(self._gate.loop)
+        answer: Future[Any] = SessionFuture(self.key, self._gate.loop)
         self._gate.put(self.key, Envelope(message, answer))
         return answer
 
@@ -260,9 +280,13 @@ class Session:
         """The session's own state, as of its last finished turn; ``model()`` without any.
 
         Raises:
+            InvalidMessage: ``model`` is no pydantic model.
             ValidationError: the state that was saved is not one of ``model``.
         """
-        state: Future[M] = Future(self._gate.loop)
+        if not isinstance(model, type) or not issubclass(model, BaseModel):
+            msg = f"a session's state is read as a pydantic model, not as {model!r}"
+            raise InvalidMessage(msg)
+        state: Future[M] = SessionFuture(self.key, self._gate.loop)
         self._gate.put(self.key, Envelope(ReadRequest(model, state)))
         return state
 
@@ -308,17 +332,28 @@ def _user_message(
 
 
 def _check_policy(policy: object) -> None:
-    if policy is not None and not isinstance(policy, AfterWave | Now | Enqueue):
-        msg = f"policy={policy!r} is no policy: use AfterWave(), Now() or Enqueue()"
+    if policy is not None and type(policy) not in POLICIES:
+        msg = f"policy={policy!r} is no policy: use AfterWave(), Now() or Enqueue() as they are"
         raise InvalidMessage(msg)
 
 
 def _check_deadline(deadline: object) -> None:
     if deadline is None:
         return
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+    number = isinstance(deadline, int | float) and not isinstance(deadline, bool) and deadline
+    if not 0 < number < inf:
         msg = f"deadline={deadline!r}: give seconds from now, more than 0, or leave it out"
         raise InvalidMessage(msg)
+
+
+def check_key(session_id: object, tenant: object) -> None:
+    """Look at a session's name.
+
+    Raises:
+        InvalidMessage: it cannot be one.
+    """
+    check_id("session_id", session_id)
+    check_text("tenant", tenant)
 
 
 def _fingerprint(message: SessionMessage) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..messages.errors import WaveFailed
+from ..tools.plan import Results
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ M = TypeVar("M", bound="BaseModel")
 class Turn:
     """The work on one or several messages, up to the reply.
 
-    Every ``await`` on a method of a turn is a boundary: there the turn ends with
+    Before and after each wave and each step is a boundary: there the turn ends with
     :class:`TurnInterrupted` when it was told to stop.
     """
 
@@ -144,11 +144,8 @@ class Turn:
             WaveInProgress: another wave or step of this turn runs.
             TurnInterrupted: the turn was told to stop.
         """
-        ends = await self._engine.run_wave(calls)
-        failures = [end.failure for end in ends if end.failure is not None]
-        if failures:
-            raise WaveFailed(self._engine.last_records(), failures)
-        return tuple(end.value for end in ends)
+        engine = self._engine
+        return engine.values(await engine.run_wave(calls))
 
     async def one(self, call: ToolCall[T]) -> T:
         """Run one call, as a wave of its own, and give its result.
@@ -158,10 +155,11 @@ class Turn:
             WaveInProgress: another wave or step of this turn runs.
             TurnInterrupted: the turn was told to stop.
         """
-        (end,) = await self._engine.run_wave((call,))
-        if end.failure is not None:
-            raise end.failure
-        result: T = end.value
+        engine = self._engine
+        ended = await engine.run_wave((call,))
+        for failure in engine.failures(ended):
+            raise failure
+        result: T = engine.values(ended)[0]
         return result
 
     async def settle(self, *calls: ToolCall[Any]) -> tuple[CallRecord, ...]:
@@ -174,7 +172,7 @@ class Turn:
         await self._engine.run_wave(calls)
         return self._engine.last_records()
 
-    async def run(self, plan: Plan) -> Mapping[Planned[Any], Any]:
+    async def run(self, plan: Plan) -> Results:
         """Run a plan, wave by wave, and give its results by planned call.
 
         Raises:
@@ -188,7 +186,7 @@ class Turn:
         for wave in waves:
             values = await self.wave(*(planned.resolve(results) for planned in wave))
             results.update(zip(wave, values, strict=True))
-        return results
+        return Results(results)
 
     @overload
     async def step(

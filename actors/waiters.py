@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..messages.errors import Detached
 from .mailbox import Envelope, Lane
-from .requests import OutcomeRequest, ShutdownRequest, StopRequest, StopResult
+from .requests import OutcomeRequest, ShutdownRequest, StopAgain, StopRequest, StopResult
 
 if TYPE_CHECKING:
     from ..messages.events import TurnEnded
@@ -23,16 +23,16 @@ class Waiters:
 
     def __init__(self) -> None:
         self._outcomes: dict[str, list[Future[MessageOutcome]]] = {}
-        self._stops: list[StopRequest] = []
+        self._stops: tuple[StopAgain, ...] = ()
         self.shutdown: ShutdownRequest | None = None
 
     def add_outcome(self, request: OutcomeRequest) -> None:
         """Somebody waits for the end of a message."""
         self._outcomes.setdefault(request.message_id, []).append(request.outcome)
 
-    def add_stop(self, request: StopRequest) -> None:
-        """Somebody waits for the running turn to end."""
-        self._stops.append(request)
+    def add_stop(self, request: StopRequest, stamp: int, turn: int) -> None:
+        """Somebody waits for the running turn, ``turn``, to end."""
+        self._stops += (StopAgain(request, request.stopped, stamp, turn),)
 
     def tell_outcome(self, message_id: str, outcome: MessageOutcome) -> None:
         """Answer those who wait for this message."""
@@ -45,7 +45,7 @@ class Waiters:
 
     def tell_turn_ended(self, event: TurnEnded) -> None:
         """Answer those who wait for the turn's end."""
-        stops, self._stops = self._stops, []
+        stops, self._stops = self._stops, ()
         for stop in stops:
             stop.stopped.try_set(StopResult(event.turn, event.outcome))
 

@@ -56,7 +56,7 @@ DRAWN: Final = re.compile(
 BESIDE_THE_TABLE: Final = ((Status.RECOVERING, Status.FAILED, "the journal cannot be read"),)
 """Moves that no command makes: the actor makes this one before the machine has a say."""
 
-NOTHING: Final = "–"
+NOTHING: Final = "-"
 MOST_WAITING: Final = 1
 LATER: Final = 1e6
 
@@ -174,8 +174,8 @@ def diagram() -> str:
                 words = arrows[move.before, move.after]
                 if row not in words:
                     words.append(row)
-    for before, after, words in BESIDE_THE_TABLE:
-        arrows[before, after].append(words)
+    for before, after, why in BESIDE_THE_TABLE:
+        arrows[before, after].append(why)
     order = list(Status)
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Status.RECOVERING}"]
     for before, after in sorted(arrows, key=lambda pair: [order.index(one) for one in pair]):
@@ -241,7 +241,7 @@ def redrawn(text: str) -> str:
     Raises:
         KeyError: there is no drawing of that name.
     """
-    return DRAWN.sub(lambda found: _drawing(found), text)
+    return DRAWN.sub(_drawing, text)
 
 
 def _drawing(found: re.Match[str]) -> str:

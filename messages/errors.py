@@ -11,7 +11,18 @@ WavebreakError
 ├── DependencyError           (LookupError)
 ├── ActorError
 │   ├── MailboxFull           a bounded mailbox refused a message
-│   └── WouldDeadlock         (RuntimeError) a wait that could never end
+│   ├── WouldDeadlock         (RuntimeError) a wait that could never end
+│   └── SupervisionError
+│       ├── InvalidChildSpec      (ValueError)  a child that cannot be supervised as given
+│       ├── ChildStartFailed      a child did not start; ``child_id`` says which
+│       ├── ChildAlreadyStarted   (ValueError)  a child of that id runs; ``ref`` is it
+│       ├── ChildAlreadyPresent   (ValueError)  a child of that id is there, and does not run
+│       ├── ChildNotFound         (LookupError)
+│       ├── ChildRunning          it has to be terminated first
+│       ├── ChildRestarting       it is about to be started again
+│       ├── NotInPool             (TypeError)   what a pool of children does not do
+│       ├── PoolFull              a pool has ``max_children``
+│       └── TooManyAbandoned      as many threads as may be do not end
 ├── SystemClosed              (RuntimeError) the system does not run
 ├── SessionError
 │   ├── MessageIdReused       (ValueError)   a message id came again with another content
@@ -21,6 +32,7 @@ WavebreakError
 │   ├── JournalCorrupt        a journal found a record that it cannot read
 │   └── Detached              the system went away before the outcome was known
 ├── WaveInProgress            (RuntimeError) a second wave or step while one runs
+├── TurnOver                  (RuntimeError) a turn was used after its agent had ended
 ├── CallFailed                one call of a wave failed; ``record`` says how
 │   └── OutcomeUnknown        it may have happened; ``call.again()`` runs it again
 ├── CancelledException        a plan was cancelled between two waves
@@ -29,7 +41,8 @@ WavebreakError
 └── MissingExtra              (ImportError)  an optional dependency is not installed
 
 BaseException
-└── TurnInterrupted           the turn has to end; not an error, and not for ``except Exception``
+├── TurnInterrupted           the turn has to end; not an error, and not for ``except Exception``
+└── Shutdown                  an actor ends itself by it, and that is a normal end
 
 ExceptionGroup
 └── WaveFailed                (WavebreakError) every failed call of a wave
@@ -95,6 +108,72 @@ class WouldDeadlock(ActorError, RuntimeError):
     """Waiting here could never end; await instead, or wait somewhere else."""
 
 
+class SupervisionError(ActorError):
+    """Base of what a supervisor answers with."""
+
+
+class InvalidChildSpec(SupervisionError, ValueError):
+    """A child specification has a value that cannot be used; the message names it."""
+
+
+class ChildStartFailed(SupervisionError):
+    """A child did not start; what it raised is the cause.
+
+    Args:
+        child_id: which one.
+        cause: what it raised.
+    """
+
+    def __init__(self, child_id: object, cause: BaseException) -> None:
+        super().__init__(f"child {child_id!r} did not start: {cause!r}")
+        self.child_id = child_id
+        self.__cause__ = cause
+
+
+class ChildAlreadyStarted(SupervisionError, ValueError):
+    """A child of that id runs already; terminate and delete it first, or take another id.
+
+    Args:
+        child_id: the id.
+        ref: the reference of the one that runs.
+    """
+
+    def __init__(self, child_id: object, ref: Any) -> None:
+        super().__init__(
+            f"child {child_id!r} runs already: terminate and delete it first, or take another id"
+        )
+        self.child_id = child_id
+        self.ref = ref
+
+
+class ChildAlreadyPresent(SupervisionError, ValueError):
+    """A child of that id is there and does not run; restart it, or delete it first."""
+
+
+class ChildNotFound(SupervisionError, LookupError):
+    """The supervisor has no such child; ``which_children()`` says which it has."""
+
+
+class ChildRunning(SupervisionError):
+    """The child runs; terminate it first."""
+
+
+class ChildRestarting(SupervisionError):
+    """The child is about to be started again; terminate it first."""
+
+
+class NotInPool(SupervisionError, TypeError):
+    """A pool's children have no ids: name one by its reference, and start a new one instead."""
+
+
+class PoolFull(SupervisionError):
+    """The pool has as many children as it may; wait for one to end, or raise ``max_children``."""
+
+
+class TooManyAbandoned(SupervisionError):
+    """Threads that were given up have not ended; no more are started until one of them has."""
+
+
 class SystemClosed(WavebreakError, RuntimeError):
     """The actor system has not been started, or has been closed."""
 
@@ -140,6 +219,10 @@ class Detached(SessionError):
 
 class WaveInProgress(WavebreakError, RuntimeError):
     """A turn runs one wave or step at a time: await the first before you start the next."""
+
+
+class TurnOver(WavebreakError, RuntimeError):
+    """The turn's agent has ended: what it left behind starts, says and saves nothing any more."""
 
 
 class CallFailed(WavebreakError):
@@ -230,5 +313,20 @@ class TurnInterrupted(BaseException):
     """
 
     def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Shutdown(BaseException):
+    """What an actor raises to end itself in order, in a handler of a tell or an ask.
+
+    A ``BaseException``, so that it ends the actor also when somebody asked, and no
+    ``except Exception`` swallows it. To a supervisor it is a normal end.
+
+    Args:
+        reason: why, for whoever watches; anything.
+    """
+
+    def __init__(self, reason: object = None) -> None:
         super().__init__(reason)
         self.reason = reason

@@ -6,12 +6,20 @@ versions add events and fields, and change none.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
-from pydantic import Field, SerializeAsAny
+from pydantic import (
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+)
 
 from .ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
-from .message import Reply, SessionMessage
+from .message import Reply, SessionMessage, UserMessage
 from .model import Frozen
 from .policies import How, Policy
 from .reasons import (
@@ -77,6 +85,28 @@ class MessageAccepted(Event):
     deadline_at: float | None = None
     fingerprint: str = ""
 
+    @field_validator("message", mode="before")
+    @classmethod
+    def _of_its_class(cls, message: object, info: ValidationInfo) -> object:
+        """A message that comes out of a journal is of the class that ``message_type`` names.
+
+        Who decodes gives classes of their own as ``context={"message_types": {name: class}}``.
+        """
+        if isinstance(message, SessionMessage):
+            return message
+        name = info.data.get("message_type", "")
+        context = cast("Mapping[str, Mapping[str, type[SessionMessage]]]", info.context or {})
+        kind = context.get("message_types", {}).get(name) or _OUR_MESSAGES.get(name)
+        if kind is None:
+            msg = f"no class {name!r} is known: ActorSystem(..., message_types=({name},))"
+            raise ValueError(msg)
+        return kind.model_validate(message, context=info.context)
+
+
+_OUR_MESSAGES: Mapping[str, type[SessionMessage]] = MappingProxyType(
+    {kind.__name__: kind for kind in (SessionMessage, UserMessage)}
+)
+
 
 class TurnStarted(Event):
     """A turn begins, with its first attempt.
@@ -112,6 +142,14 @@ class TurnRestarted(Event):
     discard: bool = False
 
 
+def _call_as_object(call: CallStarted) -> dict[str, Any]:
+    return call._asdict()
+
+
+StartedCall = Annotated[CallStarted, PlainSerializer(_call_as_object)]
+"""A call within an event: an object with named fields in JSON, not the array of a tuple."""
+
+
 class WaveStarted(Event):
     """A wave of calls begins.
 
@@ -125,7 +163,7 @@ class WaveStarted(Event):
     turn: int
     attempt: int
     wave: int
-    calls: tuple[CallStarted, ...]
+    calls: tuple[StartedCall, ...]
 
 
 class CallEnded(Event):

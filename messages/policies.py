@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -42,3 +42,6 @@ class Enqueue(Frozen):
 Policy = AfterWave | Now | Enqueue
 How = AfterWave | Now
 """The ways in which :meth:`Session.stop` stops a turn."""
+
+POLICIES: Final = frozenset(get_args(Policy))
+"""The classes themselves: the table is by class, and the journal knows no subclass of them."""

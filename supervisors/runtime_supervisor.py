@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pykka
 from loguru import logger
 
 from ..actors.actor import AsyncioActor
 from ..actors.exit import Exit
 from ..actors.failures import in_words
+from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane
 from ..actors.requests import AbandonRuntime, StartRuntime
 from ..actors.runtime import Abandon
@@ -19,8 +23,7 @@ from ..messages.policies import Now
 from ..messages.reasons import Reason
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from ..actors.exit import Notice
     from ..actors.reference import LoopActorRef
     from ..actors.runtime import RuntimeActor
     from ..actors.turn_engine import Environment
@@ -36,16 +39,22 @@ class RuntimeDown(NamedTuple):
 
 
 class Child:
-    """A runtime under supervision, from the order to start it until its end."""
+    """A runtime under supervision, from the order to start it until its end; its own watcher."""
 
-    __slots__ = ("engine", "order", "ref", "successor", "timer")
+    __slots__ = ("engine", "order", "ref", "successor", "supervisor", "timer")
 
-    def __init__(self, order: StartRuntime) -> None:
+    def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
         self.order = order
+        self.supervisor = supervisor
         self.engine: TurnEngine | None = None
         self.ref: LoopActorRef[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.successor: StartRuntime | None = None
+
+    def __call__(self, notice: Notice) -> None:
+        """Be told by the runtime's reference."""
+        if isinstance(notice, Exit):
+            self.supervisor.hand(RuntimeDown(self, notice))
 
 
 class RuntimeSupervisor(AsyncioActor):
@@ -104,7 +113,7 @@ class RuntimeSupervisor(AsyncioActor):
     def _order(self, order: StartRuntime) -> None:
         before = self._children.get(order.key)
         if before is None:
-            self._enter(Child(order))
+            self._enter(Child(order, self))
             return
         # Another incarnation of the session left it: it may not work beside the new one.
         before.successor = order
@@ -135,14 +144,11 @@ class RuntimeSupervisor(AsyncioActor):
             logger.opt(exception=error).error("a runtime of session {} did not start", order.key)
             self._report_down(child, Exit.of(error, "start"))
             return
-        child.ref.watch(lambda notice: self._noticed(child, notice))
-
-    def _noticed(self, child: Child, notice: object) -> None:
-        if isinstance(notice, Exit):
-            self._report_down(child, notice)
+        child.ref.watch(child)
 
     def _report_down(self, child: Child, ended: Exit) -> None:
-        self.hand(RuntimeDown(child, ended))
+        with contextlib.suppress(pykka.ActorDeadError):  # the system was closed
+            self.hand(RuntimeDown(child, ended))
 
     def _cancel_start(self, child: Child) -> None:
         if child.timer is not None:
@@ -168,7 +174,7 @@ class RuntimeSupervisor(AsyncioActor):
         if self._children.get(key) is child:
             del self._children[key]
             if child.successor is not None:
-                self._enter(Child(child.successor))
+                self._enter(Child(child.successor, self))
 
     def _exit_of(self, child: Child, ended: Exit) -> RuntimeExit:
         """How the runtime ended, with what it had finished, and whether another may follow."""
@@ -216,13 +222,32 @@ class RuntimeSupervisor(AsyncioActor):
             child.ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
 
-    def on_stop(self) -> None:
+    async def on_stop(self) -> None:  # type: ignore[override]
         """Fence and abandon what still runs; the sessions have ended their turns before."""
+        left: list[Future[Any]] = []
         for child in (*self._children.values(), *self._abandoned):
             child.successor = None
+            if child.timer is not None:
+                child.timer.cancel()
             child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
-            if child.ref is not None and child.ref.is_alive():
-                child.ref.put(Abandon(), Lane.CONTROL)
+            if child.ref is not None and child.ref.exit is None:
+                left.append(_end_of(child.ref))
+                if child.ref.is_alive():
+                    child.ref.put(Abandon(), Lane.CONTROL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                for end in left:
+                    await end
+
+
+def _end_of(ref: LoopActorRef[Any]) -> Future[Any]:
+    end: Future[Any] = Future(ref.loop)
+    ref.watch(lambda notice: isinstance(notice, Exit) and end.try_set())
+    return end
+
+
+_LAST = 1.0
+"""Seconds that agents have to end in when the system is closed over them."""
 
 
 _NOT_STARTED = Exit.of(InterruptedError("told to stop before it was started"), "start")

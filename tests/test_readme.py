@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md show runs as it stands, prints what they say, and names what is there.
+"""What the pages show runs as it stands and prints what they say, and what they name is there.
 
 The python blocks of a page run one after the other in one namespace, as somebody would paste them
 into ``python -m asyncio``, in virtual time; tests among them are run too. A ``text`` block behind
@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
 import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
+import pykka
 import pytest
-from pydantic import BaseModel
 
 from wavebreak import (
     ActorSystem,
     AsyncioActor,
-    CancellationToken,
     CallRecord,
+    CancellationToken,
     Delivery,
     Effect,
     MessageOutcome,
@@ -170,8 +172,12 @@ def in_code(text: str) -> Iterator[str]:
     for fence in fences(text):
         if fence.language in {"python", "sh", ""}:
             yield fence.text
+    yield from spans(text)
+
+
+def spans(text: str) -> list[str]:
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    yield from (match.group(1) for match in re.finditer(r"`([^`\n]+)`", prose))
+    return re.findall(r"`([^`\n]+)`", prose)
 
 
 def targets() -> set[str]:
@@ -197,6 +203,14 @@ def test_every_link_to_a_file_of_the_repository_leads_there(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     broken = [link for link in links if not _leads(page, link)]
     assert broken == []
+
+
+@for_each_page
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    path = re.compile(r"\w[\w.-]*(?:/[\w.-]+)*(?:/|\.(?:py|md|toml))")
+    named = {code for code in in_code(text) if path.fullmatch(code)}
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
 def _leads(page: Path, link: str) -> bool:
@@ -240,7 +254,7 @@ OBJECTS: Final[dict[str, object]] = {
 
 @for_each_page
 def test_every_method_and_field_that_a_page_names_is_there(page: Path) -> None:
-    words = rf"(?<![\w.])({'|'.join(OBJECTS)})\.([a-z]\w*)"
+    words = rf"(?<![\w.])({'|'.join(OBJECTS)})\.(?!py\b)([a-z]\w*)"
     text = page.read_text(encoding="utf-8")
     missing = {
         f"{name}.{attribute}"
@@ -252,8 +266,25 @@ def test_every_method_and_field_that_a_page_names_is_there(page: Path) -> None:
 
 
 def _has(named: object, attribute: str) -> bool:
-    is_model = isinstance(named, type) and issubclass(named, BaseModel)
-    return (is_model and attribute in named.model_fields) or hasattr(named, attribute)
+    return hasattr(named, attribute) or attribute in getattr(named, "model_fields", ())
+
+
+@for_each_page
+def test_every_class_and_constant_that_a_page_names_is_there(page: Path) -> None:
+    text, _, _ = page.read_text(encoding="utf-8").partition("\n## Not here yet\n")
+    named = {name for span in spans(text) for name in re.findall(r"\b[A-Z]\w{2,}", span)}
+    own = set(re.findall(r"^class (\w+)", text, re.MULTILINE))
+    known = words_of_the_package() | own | set(dir(pykka)) | set(dir(builtins))
+    assert sorted(named - known) == []
+
+
+@cache
+def words_of_the_package() -> frozenset[str]:
+    folders = "", "actors", "journal", "messages", "supervisors", "testing", "tools"
+    paths = [path for name in folders for path in (ROOT / name).glob("**/*.py" if name else "*.py")]
+    return frozenset(
+        word for path in paths for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))
+    )
 
 
 # --- tables that have to be whole ---

@@ -4,71 +4,25 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
-    asynccontextmanager,
     contextmanager,
 )
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..messages.errors import DependencyError
+from .providers import Given, Provider, Providers, TurnInfo, is_instance, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+__all__ = ["Dependencies", "Given", "Scope", "TurnInfo", "dep"]
+
 T = TypeVar("T")
-
-
-class TurnInfo(NamedTuple):
-    """The turn that a factory makes something for.
-
-    Args:
-        senders: who wrote the messages of the turn.
-    """
-
-    tenant: str = ""
-    session_id: str = ""
-    senders: tuple[str | None, ...] = ()
-
-
-Given = Mapping[type[Any], Callable[[TurnInfo], object] | object]
-"""What a user gives: for each type an instance of it, or a function that makes one."""
-
-
-class Provider(NamedTuple):
-    """Where a dependency comes from.
-
-    Args:
-        value: the thing itself, or what makes it.
-        is_factory: which of the two.
-        opens: whether making it has to be awaited, or it has to be closed, so that it is made
-            when the turn starts.
-    """
-
-    value: Any
-    is_factory: bool
-    opens: bool
-
-
-class Providers(dict[type[Any], Provider]):
-    """The providers of a system, by type."""
-
-    def __init__(self, providers: Mapping[type[Any], Provider]) -> None:
-        super().__init__(providers)
-        self.opens = any(provider.opens for provider in providers.values())
-
-    @classmethod
-    def of(cls, mapping: Given) -> Providers:
-        """Read what a user gave.
-
-        Raises:
-            DependencyError: a key is no type, or a value neither an instance nor a function.
-        """
-        return cls({type_: _provider(type_, value) for type_, value in mapping.items()})
 
 
 class Dependencies:
@@ -83,15 +37,17 @@ class Dependencies:
         DependencyError: a key is no type, or a value neither an instance nor a function.
     """
 
-    __slots__ = ("_layers", "_providers")
+    __slots__ = ("_empty", "_layers", "_providers")
 
     def __init__(self, mapping: Given | None = None) -> None:
         self._layers = [Providers.of(mapping or {})]
         self._providers = self._layers[0]
+        # One for all turns, as long as nothing is given: it never holds anything.
+        self._empty = Scope(Providers({}), TurnInfo())
 
     def scope(self, turn_info: TurnInfo) -> Scope:
         """What the tools of one turn see."""
-        return Scope(self._providers, turn_info)
+        return Scope(self._providers, turn_info) if self._providers else self._empty
 
     @contextmanager
     def override(self, mapping: Given) -> Generator[None]:
@@ -213,15 +169,15 @@ class Scope:
     def _made(self, type_: type[Any], provider: Provider) -> Any:
         if provider.opens:
             msg = (
-                f"{_name(type_)} is made when the turn starts, and is not there yet: give it "
+                f"{name_of(type_)} is made when the turn starts, and is not there yet: give it "
                 "before the factory that asks for it"
             )
             raise DependencyError(msg)
         if self._closed:
-            msg = f"{_name(type_)} was asked for after the turn was over"
+            msg = f"{name_of(type_)} was asked for after the turn was over"
             raise DependencyError(msg)
         if type_ in self._making:
-            circle = " -> ".join(map(_name, [*self._making, type_]))
+            circle = " -> ".join(map(name_of, [*self._making, type_]))
             msg = f"dependencies ask for each other in a circle: {circle}"
             raise DependencyError(msg)
         self._making.append(type_)
@@ -233,13 +189,13 @@ class Scope:
 
     def _taken(self, type_: type[Any], made: Any) -> Any:
         """What a factory gave that did not look as if it had to be opened."""
-        if _is_instance(made, type_):
+        if is_instance(made, type_):
             return made
         if inspect.isawaitable(made) or isinstance(made, AbstractAsyncContextManager):
             if isinstance(made, Coroutine):
                 made.close()
             msg = (
-                f"the factory of {_name(type_)} gave {made!r}, which has to be awaited: make it "
+                f"the factory of {name_of(type_)} gave {made!r}, which has to be awaited: make it "
                 "an `async def`, or put @asynccontextmanager on it, so that it is seen before"
             )
             raise DependencyError(msg)
@@ -256,10 +212,11 @@ class Scope:
         return self._stack
 
     def _missing(self, type_: object) -> str:
-        known = ", ".join(sorted(map(_name, self._providers))) or "nothing"
+        known = ", ".join(sorted(map(name_of, self._providers))) or "nothing"
+        name = name_of(type_)
         return (
-            f"no dependency {_name(type_)}: give it to the system, deps={{{_name(type_)}: ...}}; "
-            f"it was given {known}"
+            f"no dependency {name}: give it to the system, deps={{{name}: ...}}; it was given "
+            f"{known}"
         )
 
 
@@ -275,53 +232,6 @@ def dep(type_: type[T]) -> T:
     try:
         scope = _SCOPE.get()
     except LookupError:
-        msg = f"dep({_name(type_)}) was called outside of a turn: call it inside a tool"
+        msg = f"dep({name_of(type_)}) was called outside of a turn: call it in a tool or agent"
         raise DependencyError(msg) from None
     return scope.get(type_)
-
-
-def _provider(type_: object, value: Any) -> Provider:
-    if not isinstance(type_, type):
-        msg = f"deps: {type_!r} is not a type: give {{Type: value or factory}}"
-        raise DependencyError(msg)
-    if _is_instance(value, type_):
-        return Provider(value, is_factory=False, opens=False)
-    if not callable(value):
-        msg = (
-            f"deps: {value!r} is neither a {_name(type_)} nor a function that makes one: for a "
-            f"double give {{{_name(type_)}: lambda turn: value}}"
-        )
-        raise DependencyError(msg)
-    if inspect.isasyncgenfunction(value):
-        return Provider(asynccontextmanager(value), is_factory=True, opens=True)
-    if inspect.isgeneratorfunction(value):
-        return Provider(contextmanager(value), is_factory=True, opens=True)
-    return Provider(value, is_factory=True, opens=_opens(value))
-
-
-def _opens(factory: Callable[..., Any]) -> bool:
-    """Whether a factory shows, before it is called, that it has to be awaited or closed."""
-    inner = inspect.unwrap(factory)
-    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-        getattr(factory, "__call__", None)  # noqa: B004  whether that is async, not whether it is
-    ):
-        return True
-    if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
-        return True
-    try:
-        returns = inspect.signature(factory, eval_str=True).return_annotation
-    except (ValueError, TypeError, NameError):
-        return False
-    origin = get_origin(returns) or returns
-    return origin in (AbstractAsyncContextManager, AbstractContextManager)
-
-
-def _is_instance(value: object, type_: type[Any]) -> bool:
-    try:
-        return isinstance(value, type_)
-    except TypeError:  # a protocol that cannot be checked at run time
-        return False
-
-
-def _name(type_: object) -> str:
-    return getattr(type_, "__qualname__", repr(type_))

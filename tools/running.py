@@ -16,12 +16,21 @@ from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
 from .inline import Inline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from .cancellation import CancellationToken
     from .dependencies import Scope
     from .execution import Outcome
     from .threads import WorkerThreads
+    from .tool import Tool
+
+
+# An enum's member costs 55 ns to look up on its class, and this is done for every call.
+_RUNNING = Phase.RUNNING
+_ENDED = Phase.ENDED
+_COMPLETED = CallStatus.COMPLETED
+# 70 ns instead of the 150 ns of a named tuple's own.
+_new_end: Callable[[type[CallEnd], tuple[Any, ...]], CallEnd] = cast("Any", tuple).__new__
 
 
 class CallRunner:
@@ -53,12 +62,15 @@ class CallRunner:
         self._token = token
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self.clock: Callable[[], float] = self._loop.time if time is None else time
+        # A task made directly, with a name, costs 0.3 µs less, of 1.7.
+        self._makes_tasks = self._loop.get_task_factory() is None
         self._threads = threads
         self._scope = scope
         self._retryable = retryable
         self._on_end = on_end
         self._enters_scope = False
-        self._late: set[Prepared] = set()
+        self._left = 0  # calls of the wave that were not told of as ended
+        self._late: tuple[Prepared, ...] = ()  # rare: no container in each turn for them
         self._inline: Inline | None = None
         self._fatal: BaseException | None = None
         self._agent: asyncio.Task[Any] | None = None
@@ -75,8 +87,8 @@ class CallRunner:
         if not self._late:
             self._on_end = _nobody
 
-    def _one_less(self) -> None:
-        """A call was told of as ended."""
+    def _all_ended(self) -> None:
+        """The last call that was left was told of as ended."""
         raise NotImplementedError
 
     # Starting
@@ -102,7 +114,12 @@ class CallRunner:
         if one.call.tool.blocking:
             self._begin_in_thread(one)
         else:
-            one.handle = self._loop.create_task(self._perform(one))
+            one.handle = self._task(self._perform(one), one.call_id)
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if self._makes_tasks:
+            return asyncio.Task(work, loop=self._loop, name=name)
+        return self._loop.create_task(work, name=name)
 
     def _begin_in_thread(self, one: Prepared) -> None:
         tool = one.call.tool
@@ -130,8 +147,10 @@ class CallRunner:
 
     async def _perform(self, one: Prepared) -> None:
         """Run an async call and tell of its end, whatever that is; nothing may escape."""
-        self._enter(one)
-        one.phase = Phase.RUNNING
+        CURRENT.set(one)
+        if self._enters_scope:
+            self._scope.enter()
+        one.phase = _RUNNING
         call = one.call
         tool = call.tool
         if tool.timeout is not None:
@@ -143,7 +162,7 @@ class CallRunner:
                 raise
             end = self._raised(one, error)
         else:
-            end = self._returned(one, value)
+            end = self._returned(tool, value)
         self._ended(one, end)
 
     # Stopping
@@ -170,15 +189,13 @@ class CallRunner:
     def _abandon(self, one: Prepared, end: CallEnd) -> None:
         """Tell of a call as ended, although it goes on."""
         one.phase = Phase.ABANDONED
-        one.end = end
-        self._late.add(one)
+        self._late += (one,)
         if one.job is not None:
             self._threads.abandoned += 1
             _disarm(one)  # an async call keeps its timer: it can still be ended by it
         if self._inline is not None and one.handle is self._inline:
             self._inline.detach()
-        self._tell(one, end)
-        self._one_less()
+        self._told(one, end)
 
     def _overdue(self, one: Prepared) -> None:
         one.timer = None
@@ -187,22 +204,19 @@ class CallRunner:
             if one.asked is None:
                 self._ask(one, Asked.TIMEOUT)
         elif one.job.withdraw():
-            handle = one.handle
             self._ended(one, self._failed(endings.overdue(tool)))
-            if handle is not None:
-                handle.cancel()
         else:
             error = endings.overdue(tool)
             self._abandon(one, endings.timed_out(tool, None, retryable=self._retryable(error)))
 
     # Ending
 
-    def _returned(self, one: Prepared, value: Any) -> CallEnd:
+    def _returned(self, tool: Tool[..., Any], value: Any) -> CallEnd:
         try:
-            valid, result = one.call.tool.accept(value)
+            valid, result = tool.accept(value)
         except Exception as error:  # noqa: BLE001  whatever a foreign validator raises
             return self._failed(error)
-        return CallEnd(CallStatus.COMPLETED, valid, result)
+        return _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
 
     def _raised(self, one: Prepared, error: BaseException) -> CallEnd:
         if not isinstance(error, Exception | asyncio.CancelledError):
@@ -237,24 +251,30 @@ class CallRunner:
             msg = f"tool {one.call.tool.name!r} returned a coroutine: define it with `async def`"
             end = self._failed(InvalidResult(msg))
         else:
-            end = self._returned(one, value)
+            end = self._returned(one.call.tool, value)
         self._ended(one, end)
 
     def _ended(self, one: Prepared, end: CallEnd) -> None:
         """Tell of an end, and wake who waits for it."""
-        _disarm(one)
+        if one.timer is not None:
+            _disarm(one)
         is_late = one.phase is Phase.ABANDONED
-        one.phase = Phase.ENDED
+        one.phase = _ENDED
         one.handle = None  # its task holds a context, and that holds the call
         if is_late:
-            self._late.discard(one)
+            self._late = tuple(late for late in self._late if late is not one)
             if one.job is not None:
                 self._threads.abandoned -= 1
             self._tell(one, end)
         else:
-            one.end = end
-            self._tell(one, end)
-            self._one_less()
+            self._told(one, end)
+
+    def _told(self, one: Prepared, end: CallEnd) -> None:
+        one.end = end
+        self._tell(one, end)
+        self._left -= 1
+        if not self._left:
+            self._all_ended()
 
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What a tool takes and returns, read from its function's annotations and checked by pydantic."""
+"""What a tool takes, read from its function's annotations and checked by pydantic."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from copy import deepcopy
 from dataclasses import field, make_dataclass
-from math import isfinite
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticSerializationError, SchemaError, from_json, to_json
+from pydantic_core import SchemaError, from_json, to_json
 
-from ..messages.errors import InvalidArguments, InvalidResult, ToolDefinitionError
+from ..messages.errors import InvalidArguments, ToolDefinitionError
 
 _CONFIG = ConfigDict(
     extra="forbid", ser_json_inf_nan="strings", validate_by_name=True, validate_by_alias=True
 )
 _SHOWN = 80
 _AWAITABLES = {Awaitable: 0, Coroutine: 2}
-_PLAIN_RESULTS = (str, int, float, bool, type(None))
 
 
 def check_function(function: Any) -> None:
@@ -65,7 +63,7 @@ def is_blocking(function: Callable[..., Any], hints: dict[str, Any]) -> bool:
     """Whether calling it does the work at once, so that it needs a thread."""
     if inspect.iscoroutinefunction(inspect.unwrap(function)):
         return False
-    return not inspect.iscoroutinefunction(function) and _awaited(hints.get("return")) is None
+    return not inspect.iscoroutinefunction(function) and awaited(hints.get("return")) is None
 
 
 class Arguments:
@@ -92,7 +90,7 @@ class Arguments:
             self._adapter: TypeAdapter[Any] = TypeAdapter(shape)
         except (PydanticUserError, SchemaError, TypeError, ValueError, NameError) as error:
             msg = (
-                f"the arguments of tool {tool!r} cannot be validated: {_first_line(error)}; use "
+                f"the arguments of tool {tool!r} cannot be validated: {first_line(error)}; use "
                 "types that pydantic knows and JSON can hold"
             )
             raise ToolDefinitionError(msg) from error
@@ -113,7 +111,7 @@ class Arguments:
         try:
             return self._adapter.json_schema()
         except PydanticUserError as error:
-            msg = f"the arguments of tool {self._tool!r} have no JSON schema: {_first_line(error)}"
+            msg = f"the arguments of tool {self._tool!r} have no JSON schema: {first_line(error)}"
             raise ToolDefinitionError(msg) from error
 
     def from_json(self, arguments: Any) -> Any:
@@ -136,7 +134,7 @@ class Arguments:
                 self._adapter.serializer.to_json(valid, warnings="error")
             )
         except Exception as error:
-            msg = f"tool {self._tool!r}: the arguments cannot be serialised: {_first_line(error)}"
+            msg = f"tool {self._tool!r}: the arguments cannot be serialised: {first_line(error)}"
             raise InvalidArguments(msg) from error
         return form
 
@@ -166,11 +164,11 @@ class Arguments:
             return f"argument {argument!r} is missing"
         if one["type"] == "unexpected_positional_argument":
             place = one["loc"][0] + 1
-            return f"positional argument {place} = {_shown(one['input'])} is one too many"
+            return f"positional argument {place} = {shown(one['input'])} is one too many"
         if one["type"].startswith("unexpected"):
             takes = ", ".join(self._names) or "no arguments"
-            return f"unexpected argument {argument!r} = {_shown(one['input'])}; it takes {takes}"
-        return f"argument {argument!r} = {_shown(one['input'])}: {one['msg']}"
+            return f"unexpected argument {argument!r} = {shown(one['input'])}; it takes {takes}"
+        return f"argument {argument!r} = {shown(one['input'])}: {one['msg']}"
 
     def _check_default(self, name: str, annotation: Any, default: Any) -> None:
         """A default is not validated at each call, so it is here, once."""
@@ -178,77 +176,10 @@ class Arguments:
             TypeAdapter(annotation).validate_python(default)
         except ValidationError as error:
             msg = (
-                f"tool {self._tool!r}: the default of argument {name!r}, {_shown(default)}, is "
+                f"tool {self._tool!r}: the default of argument {name!r}, {shown(default)}, is "
                 f"not valid: {error.errors()[0]['msg']}; correct it or the annotation"
             )
             raise ToolDefinitionError(msg) from error
-
-
-class Result:
-    """What a tool returns, checked against its return annotation."""
-
-    __slots__ = ("_adapter", "_plain", "_tool")
-
-    def __init__(self, tool: str, hints: dict[str, Any]) -> None:
-        if "return" not in hints:
-            msg = f"tool {tool!r} does not say what it returns: annotate it, `-> None` for nothing"
-            raise ToolDefinitionError(msg)
-        annotation = hints["return"]
-        awaited = _awaited(annotation)
-        annotation = annotation if awaited is None else awaited[0]
-        self._tool = tool
-        self._plain = annotation if annotation in _PLAIN_RESULTS else None
-        try:
-            self._adapter = _adapter_of(annotation)
-        except (PydanticUserError, SchemaError, TypeError, NameError) as error:
-            msg = (
-                f"the result of tool {tool!r} cannot be validated: {_first_line(error)}; return "
-                "what pydantic knows and JSON can hold"
-            )
-            raise ToolDefinitionError(msg) from error
-
-    def accept(self, value: Any) -> tuple[Any, Any]:
-        """What a tool returned, validated, and its JSON form.
-
-        Raises:
-            InvalidResult: it is not what the annotation says, or JSON cannot hold it.
-        """
-        if value.__class__ is self._plain and _is_own_json(value):
-            return value, value
-        try:
-            valid = self._adapter.validator.validate_python(value)
-            return valid, from_json(self._adapter.serializer.to_json(valid, warnings="error"))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            msg = (
-                f"tool {self._tool!r} returned {_shown(value)}, which its annotation does not "
-                f"allow{' at ' + where if where else ''}: {first['msg']}"
-            )
-            raise InvalidResult(msg) from error
-        except (PydanticSerializationError, ValueError, TypeError) as error:
-            msg = (
-                f"tool {self._tool!r} returned {_shown(value)}, which cannot be serialised: "
-                f"{_first_line(error)}; return plain data or a pydantic model"
-            )
-            raise InvalidResult(msg) from error
-
-    def restore(self, form: Any) -> Any:
-        """The value of a result in its JSON form.
-
-        Raises:
-            InvalidResult: it does not validate (any more).
-        """
-        if form.__class__ is self._plain:
-            return form
-        try:
-            return self._adapter.validate_json(to_json(form))
-        except ValueError as error:
-            msg = (
-                f"the recorded result {_shown(form)} of tool {self._tool!r} is not what it returns "
-                f"now: {_first_line(error)}; give the tool another version when that changes"
-            )
-            raise InvalidResult(msg) from error
 
 
 def tool_class_name(tool: str) -> str:
@@ -280,22 +211,13 @@ def _field(tool: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tu
     return name, hints[name], field(default=default, kw_only=kw_only)
 
 
-def _awaited(annotation: Any) -> tuple[Any] | None:
+def awaited(annotation: Any) -> tuple[Any] | None:
     """What an annotation of an awaitable promises, or None if it is none."""
     place = _AWAITABLES.get(get_origin(annotation) or annotation)
     if place is None:
         return None
     arguments = get_args(annotation)
     return (arguments[place],) if arguments else (Any,)
-
-
-def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="strings"))
-    except PydanticUserError as error:
-        if error.code != "type-adapter-config-unused":
-            raise
-        return TypeAdapter(annotation)  # a model, which has settings of its own
 
 
 def _has_serializer(schema: Any) -> bool:
@@ -310,19 +232,14 @@ def _has_serializer(schema: Any) -> bool:
     return any(map(_has_serializer, parts))
 
 
-def _is_own_json(value: Any) -> bool:
-    kind = value.__class__
-    if kind is str:
-        return bool(value.isascii())
-    return kind is not float or isfinite(value)
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in an error's words, cut to a length that can be read."""
     words = repr(value)
     return words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's words; pydantic's have many."""
     return str(error).partition("\n")[0]
 
 

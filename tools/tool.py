@@ -16,7 +16,8 @@ from ..messages.errors import InvalidArguments, ToolDefinitionError
 from ..messages.reasons import Effect
 from .call import DeferredCall, ToolCall
 from .references import PLAIN, holds_reference
-from .signature import Arguments, Result, check_function, hints_of, is_blocking
+from .results import Result
+from .signature import Arguments, check_function, hints_of, is_blocking
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,22 +29,26 @@ class Tool(Generic[P, T]):
     """A typed function that an agent may call; made by :func:`tool`.
 
     Calling it validates the arguments and gives a :class:`ToolCall`; it runs nothing.
+    ``accept(value)`` validates what the function returned and gives its JSON form beside it;
+    ``restore(form)`` gives the value of a recorded result again. Both raise InvalidResult.
     """
 
     __slots__ = (
         "_arguments",
-        "_result",
         "_schema",
         "_validate",
+        "accept",
         "blocking",
         "carry",
         "description",
         "effect",
         "function",
+        "is_inlinable",
         "is_plain",
         "is_read",
         "name",
         "protected",
+        "restore",
         "timeout",
         "version",
     )
@@ -74,8 +79,12 @@ class Tool(Generic[P, T]):
         _checked_text(self.name, "description", self.description)
         self.blocking = is_blocking(function, hints)
         self.is_read = self.effect is Effect.READ
+        # Not a protected one: cancelling the agent would cancel it.
+        self.is_inlinable = not self.blocking and not self.protected
         self._arguments = Arguments(self.name, function, hints)
-        self._result = Result(self.name, hints)
+        result: Result[T] = Result(self.name, hints)
+        self.accept = result.accept
+        self.restore = result.restore
         self._schema: dict[str, Any] | None = None
         # Looked up once: a call is made for every call of every wave.
         self._validate = self._arguments.validate
@@ -141,26 +150,6 @@ class Tool(Generic[P, T]):
             InvalidArguments: there is none.
         """
         return self._arguments.to_json(valid)
-
-    def accept(self, value: Any) -> tuple[T, Any]:
-        """What the function returned, validated, and its JSON form.
-
-        Raises:
-            InvalidResult: it is not what the annotation says, or JSON cannot hold it.
-        """
-        return self._result.accept(value)
-
-    def restore(self, result: Any) -> T:
-        """The value of a recorded result.
-
-        Args:
-            result: in its JSON form.
-
-        Raises:
-            InvalidResult: it does not validate (any more).
-        """
-        value: T = self._result.restore(result)
-        return value
 
     def _defer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall[T]:
         self._arguments.check_names(args, kwargs)

@@ -53,10 +53,10 @@ class WaveRunner(CallRunner):
             time=time,
         )
         self._wave: Sequence[Prepared] = ()
-        self._left = 0
         self._stopped = False
-        self._tails: set[asyncio.Task[None]] = set()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._tails: set[asyncio.Task[None]] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._draining: list[asyncio.Future[None]] = []
 
     @property
     def open(self) -> tuple[Prepared, ...]:
@@ -93,17 +93,24 @@ class WaveRunner(CallRunner):
         self._enters_scope = not self._scope.is_active
         self._wave = prepared
         self._left = len(prepared)
-        inline = self._start(prepared)
-        cancelled = None if inline is None else await self._run_inline(inline)
-        if self._left:
-            cancelled = await self._join(cancelled)
-        self._agent = None
-        fatal, self._fatal = self._fatal, None
-        if fatal is not None:
-            raise fatal
-        if cancelled is not None:
-            raise cancelled
-        return [one.end for one in prepared if one.end is not None]
+        one = self._start(prepared)
+        cancelled: asyncio.CancelledError | None = None
+        if one is not None and one.end is None:
+            one.handle = self._inline = inline = Inline(
+                self._perform(one), copy_context(), self._loop
+            )
+            await inline
+            self._inline = None
+            if inline.thrown is not None or not inline.is_done:
+                cancelled = self._cancellation_behind(inline)
+        # After cancel() the agent may go, and the open calls still have their time to end.
+        while self._left and not (cancelled is not None and self._stopped):
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError as error:
+                cancelled = self._give_up(error, cancelled)
+        return self._results(prepared, cancelled)
 
     def cancel(self) -> None:
         """End what is not protected, and start nothing more.
@@ -133,7 +140,9 @@ class WaveRunner(CallRunner):
     async def drained(self) -> None:
         """Wait until every call of the wave was told of as ended; abandoned ones are."""
         while self._left:
-            await self._wait()
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._draining.append(waiter)
+            await waiter
 
     def _start(self, prepared: Sequence[Prepared]) -> Prepared | None:
         """Start all calls but one, which is left to run inline."""
@@ -148,73 +157,47 @@ class WaveRunner(CallRunner):
                 self._start_behind_gate(one)
         return inline
 
-    async def _run_inline(self, one: Prepared) -> asyncio.CancelledError | None:
-        """Run a call in the agent's task; gives the agent's cancellation, if there was one."""
-        if one.end is not None:
-            return None
-        one.handle = inline = Inline(self._perform(one), copy_context(), self._loop)
-        self._inline = inline
-        await inline
-        self._inline = None
-        if not inline.is_done:
-            tail = self._loop.create_task(inline.finish())
-            self._tails.add(tail)
-            tail.add_done_callback(self._tails.discard)
-        if inline.thrown is None or not self._agent_is_cancelled():
-            return None
-        return self._cancellation_behind(inline, inline.thrown)
+    def _results(
+        self, prepared: Sequence[Prepared], cancelled: asyncio.CancelledError | None
+    ) -> list[CallEnd]:
+        self._agent = None
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            raise fatal
+        if cancelled is not None:
+            raise cancelled
+        return [one.end for one in prepared if one.end is not None]
 
-    def _cancellation_behind(
-        self, inline: Inline, thrown: asyncio.CancelledError
-    ) -> asyncio.CancelledError | None:
-        """Whether the agent was cancelled, or its task only by a tool that ran in it.
+    def _cancellation_behind(self, inline: Inline) -> asyncio.CancelledError | None:
+        """The agent's cancellation, if that and not a tool has cancelled the agent's task.
 
         An ``asyncio.timeout`` or ``TaskGroup`` within the tool cancels the task that it runs in,
         to catch that itself, and the groups of Python 3.11 do not take it back. So it was the
         agent if it came out of the tool, or if the tool was told to stop anyway.
         """
+        if not inline.is_done:
+            tail = self._loop.create_task(inline.finish())
+            self._tails = self._tails or set()
+            self._tails.add(tail)
+            tail.add_done_callback(self._tails.discard)
         escaped, self._escaped = self._escaped, False
+        if inline.thrown is None or not self._agent_is_cancelled():
+            return None
         if escaped or inline.kept_back or self._stopped:
-            self._give_up()
-            return thrown
+            return self._give_up(inline.thrown, None)
         while self._agent is not None and self._agent.cancelling() > self._cancellings:
             self._agent.uncancel()
         return None
 
-    async def _join(
-        self, cancelled: asyncio.CancelledError | None
-    ) -> asyncio.CancelledError | None:
-        """Wait until no call of the wave is left; gives the agent's cancellation, if any."""
-        # After cancel() the agent may go, and the open calls still have their time to end.
-        while self._left and not (cancelled is not None and self._stopped):
-            try:
-                await self._wait()
-            except asyncio.CancelledError as error:
-                if cancelled is None:
-                    cancelled = error
-                    self._give_up()
-                else:  # cancelled once more while the calls clean up
-                    self._abandon_all()
-        return cancelled
-
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def _one_less(self) -> None:
-        self._left -= 1
-        if self._left:
-            return
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _give_up(self) -> None:
+    def _give_up(
+        self, error: asyncio.CancelledError, before: asyncio.CancelledError | None
+    ) -> asyncio.CancelledError:
         """The agent does not wait any more: end what can be ended, and abandon the rest."""
+        if before is not None:  # cancelled once more while the calls clean up
+            self._abandon_all()
+            return before
         if self._stopped:  # it was ended already as far as it can be
-            return
+            return error
         for one in self._wave:
             if one.end is not None or self._withdraw(one):
                 continue
@@ -222,6 +205,16 @@ class WaveRunner(CallRunner):
                 self._abandon(one, endings.abandoned(one.call.tool))
             else:
                 self._cut(one)
+        return error
+
+    def _all_ended(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._draining:
+            draining, self._draining = self._draining, []
+            for waiter in draining:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _abandon_all(self) -> list[CallId]:
         left = [one for one in self._wave if one.end is None]
@@ -231,13 +224,9 @@ class WaveRunner(CallRunner):
 
 
 def _inlinable(prepared: Sequence[Prepared]) -> Prepared | None:
-    """The last call that can run in the agent's task.
-
-    Not a protected one, because cancelling the agent would cancel it.
-    """
+    """The last call that can run in the agent's task."""
     for one in reversed(prepared):
-        tool = one.call.tool
-        if not tool.blocking and not tool.protected and (one.gate is None or _is_open(one.gate)):
+        if one.call.tool.is_inlinable and (one.gate is None or _is_open(one.gate)):
             return one
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...messages.errors import JournalCorrupt
 from ...messages.events import (
     CancellationHandled,
     DeliveryEnded,
@@ -55,8 +56,18 @@ def evolve(state: SessionState, entry: Entry) -> SessionState:
 
 
 def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:
-    """The state after all of ``entries``, in order."""
+    """The state after all of ``entries``, in order.
+
+    Raises:
+        JournalCorrupt: one is missing, or there twice.
+    """
     for entry in entries:
+        if entry.position != state.position + 1:
+            msg = (
+                f"the journal of session {str(state.key)!r} has position {entry.position} where "
+                f"{state.position + 1} should be: repair it"
+            )
+            raise JournalCorrupt(msg)
         state = evolve(state, entry)
     return state
 

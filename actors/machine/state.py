@@ -174,11 +174,11 @@ class SessionState(NamedTuple):
         values[1] = position
         for name, value in fields.items():
             values[_PLACES[name]] = value
-        return tuple.__new__(SessionState, values)
+        return _new(SessionState, values)
 
     def got_further(self, position: int, running: Running) -> SessionState:
-        """The same state with these two changed; five times as fast as ``_replace``."""
-        return tuple.__new__(SessionState, (self[0], position, running, *self[3:]))
+        """The same state with these two changed; three times as fast as ``_replace``."""
+        return _new(SessionState, (self[0], position, running, *self[3:]))
 
     def is_current(self, fence: Fence) -> bool:
         """Whether something with this fence belongs to the running attempt."""
@@ -196,6 +196,7 @@ class SessionState(NamedTuple):
         return Fence(self.epoch, self.running.number, self.running.attempt)
 
 
+_new = tuple[Any, ...].__new__
 _PLACES = {name: place for place, name in enumerate(SessionState._fields)}
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
 
-from wavebreak.actors.ledger import START, Ledger
+from wavebreak.actors.ledger import START, Ledger, records_of
 from wavebreak.messages.reasons import CallStatus
+from wavebreak.tools.call import ToolCall
 from wavebreak.tools.tool import tool
 
 from .attempts import (
@@ -22,6 +24,14 @@ from .attempts import (
     look,
     put,
 )
+
+GoOn = Callable[[Attempts], None]
+"""How an attempt ends, and the next begins."""
+
+
+def stay(attempts: Attempts) -> None:
+    """Stay within the attempt."""
+
 
 # What makes calls equal.
 
@@ -61,12 +71,12 @@ def test_calls_are_equal_by_tool_and_canonical_arguments() -> None:
     ],
     ids=repr,
 )
-def test_another_argument_tool_or_version_is_another_call(other: object) -> None:
+def test_another_argument_tool_or_version_is_another_call(other: ToolCall[str]) -> None:
     for go_on in (Attempts.crash, Attempts.interrupt):
         attempts = Attempts()
         attempts.one(find({"x": 1, "y": 2}))
         go_on(attempts)
-        assert attempts.one(other).was_started  # type: ignore[arg-type]
+        assert attempts.one(other).was_started
 
 
 def test_the_place_of_a_call_does_not_matter() -> None:
@@ -192,6 +202,31 @@ def test_within_a_turn_neither_carry_nor_age_nor_writes_nor_fresh_matter() -> No
     assert attempts.one(peek().fresh()).answered_from == seen.call_id
 
 
+def test_a_failure_without_an_error_is_for_good() -> None:
+    attempts = Attempts()
+    failed = attempts.one(book(1), FAILED)
+    attempts.crash()
+    assert attempts.one(book(1)).answered_from == failed.call_id
+
+
+def test_a_refused_result_answers_a_later_attempt_that_does_not_refuse_it() -> None:
+    attempts = Attempts()
+    first = attempts.one(book(1))
+    attempts.interrupt()
+    skipped = attempts.one(book(1).fresh(), SKIPPED)
+    attempts.crash()
+    assert attempts.one(book(1)).answered_from == first.call_id
+    assert attempts.one(book(1)).key == skipped.key
+
+
+def test_a_call_whose_end_is_not_in_the_log_is_not_in_the_ledger() -> None:
+    attempts = Attempts()
+    ((flying, _),) = attempts.open_wave(book(1))
+    running = attempts.session.running
+    assert running.open == (flying,)
+    assert list(records_of(running.log, ())) == []
+
+
 # Within a turn: unknown.
 
 
@@ -271,7 +306,7 @@ def test_again_takes_the_key_of_the_call_that_is_unknown_and_not_of_one_it_answe
 
 
 def test_an_idempotent_unknown_call_runs_again_with_its_old_key() -> None:
-    for go_on in (lambda a: None, Attempts.crash, Attempts.interrupt, Attempts.finish):
+    for go_on in (stay, Attempts.crash, Attempts.interrupt, Attempts.finish):
         attempts = Attempts()
         unknown = attempts.one(put(1), UNKNOWN)
         go_on(attempts)
@@ -295,6 +330,27 @@ def test_in_a_wave_one_call_takes_the_old_key_and_the_next_has_its_own() -> None
         assert one.key == unknown.key
         assert two.was_started
         assert two.key != unknown.key
+    attempts = Attempts()
+    unknown = attempts.one(put(1), UNKNOWN)
+    one, two = attempts.wave(put(1), put(1))
+    assert one.key == unknown.key
+    assert two.key != unknown.key
+
+
+def test_an_old_key_is_given_once_although_its_place_comes_later() -> None:
+    @tool(effect="idempotent", carry=60.0)
+    async def store() -> str:
+        raise NotImplementedError
+
+    attempts = Attempts()
+    attempts.one(store())
+    attempts.interrupt()
+    _, (flying, _) = attempts.open_wave(store(), store())
+    attempts.session.at += 61.0
+    attempts.recover()
+    one, two = attempts.wave(store(), store())
+    assert one.key == flying.idempotency_key
+    assert two.key != one.key
 
 
 def test_in_a_wave_with_again_a_plain_call_does_not_start_what_is_unknown() -> None:
@@ -440,6 +496,18 @@ def test_a_call_that_takes_the_place_of_an_unused_result_is_not_started() -> Non
     assert (two.status, two.answered_from) == (UNKNOWN, flying.call_id)
 
 
+def test_a_call_whose_answer_was_settled_otherwise_takes_the_next_result() -> None:
+    attempts = Attempts()
+    unknown = attempts.one(book(1), UNKNOWN)
+    attempts.interrupt()
+    attempts.open_wave(book(1))
+    attempts.recover()
+    again = attempts.one(book(1).again())
+    assert again.key == unknown.key
+    attempts.crash()
+    assert attempts.one(book(1)).answered_from == again.call_id
+
+
 def test_a_final_failure_answers_still_when_the_record_of_its_use_was_lost() -> None:
     attempts = Attempts()
     failed = attempts.one(book(1), FINAL)
@@ -448,6 +516,52 @@ def test_a_final_failure_answers_still_when_the_record_of_its_use_was_lost() -> 
     attempts.recover()
     got = attempts.one(book(1))
     assert (got.status, got.answered_from) == (FAILED, failed.call_id)
+
+
+def test_failures_and_skipped_calls_are_visible_and_are_told_as_they_were() -> None:
+    attempts = Attempts()
+    attempts.one(book(1), FINAL)
+    attempts.crash()
+    attempts.one(book(1))
+    attempts.one(book(2), SKIPPED)
+    attempts.one(look(1), CANCELLED)
+    attempts.stop()
+    previous = attempts.session.state.previous
+    assert previous is not None
+    told = [(record.tool, record.status, record.error) for record in previous.calls]
+    assert told == [("book", FAILED, FINAL), ("book", SKIPPED, None), ("look", CANCELLED, None)]
+
+
+def test_a_call_that_was_only_to_be_answered_leaves_nothing_behind() -> None:
+    attempts = Attempts()
+    unknown = attempts.one(book(1), UNKNOWN)
+    attempts.finish()
+    attempts.late(unknown)
+    attempts.open_wave(book(1))
+    attempts.recover()
+    attempts.interrupt()
+    previous = attempts.session.state.previous
+    assert previous is not None
+    assert previous.calls == ()
+
+
+def test_what_is_carried_without_a_limit_is_never_too_old() -> None:
+    attempts = Attempts()
+    first = attempts.one(book(1))
+    attempts.session.at += 1e9
+    attempts.interrupt()
+    assert attempts.one(book(1)).answered_from == first.call_id
+
+
+def test_what_is_not_carried_is_not_within_the_same_moment_either() -> None:
+    @tool(carry=False)
+    async def pay() -> str:
+        raise NotImplementedError
+
+    attempts = Attempts()
+    attempts.one(pay())
+    attempts.interrupt()
+    assert attempts.one(pay()).was_started
 
 
 @pytest.mark.parametrize("carry", [False, 0.0])
@@ -539,11 +653,11 @@ def test_a_carried_read_answers_as_long_as_nothing_else_was_started() -> None:
 @pytest.mark.parametrize("write", [book(9), put(9)], ids=repr)
 @pytest.mark.parametrize("end", [COMPLETED, UNKNOWN, FINAL, RETRYABLE])
 def test_a_carried_read_is_stale_once_a_call_that_is_no_read_was_started(
-    write: object, end: CallStatus
+    write: ToolCall[str], end: CallStatus
 ) -> None:
     attempts = Attempts()
     attempts.one(look(1))
-    attempts.one(write, end)  # type: ignore[arg-type]
+    attempts.one(write, end)
     young = attempts.one(look(2))
     attempts.interrupt()
     assert attempts.one(look(1)).was_started
@@ -633,11 +747,11 @@ def test_a_stale_read_does_not_keep_a_younger_one_from_being_used() -> None:
 @pytest.mark.parametrize(
     "go_on", [Attempts.interrupt, Attempts.stop, Attempts.fail, Attempts.finish]
 )
-def test_unknown_survives_the_end_of_a_turn(go_on: object) -> None:
+def test_unknown_survives_the_end_of_a_turn(go_on: GoOn) -> None:
     attempts = Attempts()
     unknown = attempts.one(book(1), UNKNOWN)
     for _ in range(2):
-        go_on(attempts)  # type: ignore[operator]
+        go_on(attempts)
         got = attempts.one(book(1))
         assert (got.status, got.answered_from) == (UNKNOWN, unknown.call_id)
     assert attempts.one(book(1).fresh()).status is UNKNOWN
@@ -657,10 +771,12 @@ def test_unknown_is_unknown_whoever_asks() -> None:
 
 
 @pytest.mark.parametrize("go_on", [Attempts.crash, Attempts.interrupt, Attempts.finish])
-def test_a_late_result_answers_the_first_later_equal_call_and_no_other(go_on: object) -> None:
+def test_a_late_result_answers_the_first_later_equal_call_and_no_other(
+    go_on: GoOn,
+) -> None:
     attempts = Attempts()
     unknown = attempts.one(book(1), UNKNOWN)
-    go_on(attempts)  # type: ignore[operator]
+    go_on(attempts)
     attempts.late(unknown)
     one, two = attempts.wave(book(1), book(1))
     assert (one.status, one.result) == (COMPLETED, unknown.call_id)
@@ -692,14 +808,14 @@ def test_a_late_result_answers_an_attempt_that_had_asked_before() -> None:
 
 @pytest.mark.parametrize("first", [Attempts.crash, Attempts.interrupt, Attempts.finish])
 @pytest.mark.parametrize("then", [Attempts.crash, Attempts.interrupt, Attempts.stop])
-def test_a_late_result_that_was_used_is_carried_like_any_other(first: object, then: object) -> None:
+def test_a_late_result_that_was_used_is_carried_like_any_other(first: GoOn, then: GoOn) -> None:
     attempts = Attempts()
     unknown = attempts.one(book(1), UNKNOWN)
-    first(attempts)  # type: ignore[operator]
+    first(attempts)
     attempts.late(unknown)
     attempts.one(book(1))
     for _ in range(3):
-        then(attempts)  # type: ignore[operator]
+        then(attempts)
         one, two = attempts.wave(book(1), book(1), ends=[FINAL])
         assert (one.result, one.answered_from) == (unknown.call_id, unknown.call_id)
         assert two.result != unknown.call_id
@@ -738,8 +854,9 @@ def test_a_late_result_does_not_hide_another_call_that_is_unknown() -> None:
     assert attempts.one(book(1)).status is UNKNOWN
 
 
-def test_after_a_late_failure_the_call_is_made_anew_in_the_next_turn() -> None:
-    for go_on in (Attempts.interrupt, Attempts.finish):
+def test_after_a_late_failure_the_call_is_made_anew() -> None:
+    ways: tuple[GoOn, ...] = (stay, Attempts.crash, Attempts.interrupt, Attempts.finish)
+    for go_on in ways:
         attempts = Attempts()
         unknown = attempts.one(book(1), UNKNOWN)
         attempts.late(unknown, FAILED)
@@ -754,6 +871,30 @@ def test_completed_and_unknown_calls_answer_in_the_order_in_which_they_were_made
     attempts.interrupt()
     assert attempts.one(book(1)).answered_from == done.call_id
     assert attempts.one(book(1)).answered_from == unknown.call_id
+
+
+def test_of_a_wave_the_completed_call_answers_before_the_one_that_is_unknown() -> None:
+    for ends in ([COMPLETED, UNKNOWN], [UNKNOWN, COMPLETED]):
+        attempts = Attempts()
+        attempts.wave(book(1), book(1), ends=ends)
+        attempts.interrupt()
+        assert attempts.one(book(1)).status is COMPLETED
+        assert attempts.one(book(1)).status is UNKNOWN
+
+
+def test_a_result_that_cannot_be_used_does_not_hide_that_another_call_is_unknown() -> None:
+    @tool(carry=60.0)
+    async def pay() -> str:
+        raise NotImplementedError
+
+    attempts = Attempts()
+    attempts.wave(pay(), pay(), ends=[COMPLETED, UNKNOWN])
+    attempts.interrupt()
+    assert attempts.one(pay().fresh()).status is UNKNOWN
+    attempts.crash()
+    attempts.session.at += 61.0
+    attempts.interrupt()
+    assert attempts.one(pay()).status is UNKNOWN
 
 
 def test_a_late_result_answers_before_what_was_completed_after_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import given
@@ -26,8 +27,6 @@ from .attempts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wavebreak.messages.records import CallError
     from wavebreak.tools.call import ToolCall
 
@@ -106,15 +105,15 @@ def stale_uses(attempts: Attempts) -> list[str]:
 
 # An agent that does whatever it likes, and calls that end in every way.
 
-ENDS = st.sampled_from((COMPLETED, COMPLETED, FINAL, RETRYABLE, SKIPPED, UNKNOWN))
-WRITES = st.sampled_from((book(1), book(1).again(), put(1), put(1).again()))
-waves = st.lists(st.tuples(WRITES, ENDS), min_size=1, max_size=3)
-moves = st.one_of(
-    waves,
-    st.sampled_from((*CUTS, Attempts.finish)),
-    st.tuples(st.integers(0, 20), st.sampled_from((COMPLETED, FAILED))),
-    waves.map(lambda wave: ("cut", wave)),
+Wave = list[tuple["ToolCall[Any]", "CallStatus | CallError"]]
+
+WRITES: st.SearchStrategy[ToolCall[Any]] = st.sampled_from(
+    (book(1), book(1).again(), put(1), put(1).again())
 )
+ENDS: st.SearchStrategy[CallStatus | CallError] = st.sampled_from(
+    (COMPLETED, COMPLETED, FINAL, RETRYABLE, SKIPPED, UNKNOWN)
+)
+waves = st.lists(st.tuples(WRITES, ENDS), min_size=1, max_size=3)
 
 
 class World:
@@ -140,7 +139,7 @@ class World:
                 self.happened[record.tool].add(record.idempotency_key)
             self.left = Counter({name: len(keys) for name, keys in self.happened.items()})
 
-    def wave(self, given: list[tuple[ToolCall[Any], CallStatus | CallError]]) -> None:
+    def wave(self, given: Wave) -> None:
         calls = [call for call, _ in given]
         self._count(calls)
         open_keys = self._unknown()
@@ -152,7 +151,7 @@ class World:
             if one.status is COMPLETED:
                 self.results.append(one.result)
 
-    def cut(self, given: list[tuple[ToolCall[Any], CallStatus | CallError]]) -> None:
+    def cut(self, given: Wave) -> None:
         """Die in the middle of a wave."""
         calls = [call for call, _ in given]
         self._count(calls)
@@ -209,18 +208,38 @@ class World:
             assert len(keys) <= max(self.most[name], self.left[name]), (name, keys)
 
 
-@given(given_moves=st.lists(moves, max_size=12))
+Move = Callable[[World], None]
+
+
+def run(wave: Wave) -> Move:
+    return lambda world: world.wave(wave)
+
+
+def cut(wave: Wave) -> Move:
+    return lambda world: world.cut(wave)
+
+
+def go_on(way: Callable[[Attempts], None]) -> Move:
+    return lambda world: world.new_attempt(way)
+
+
+def late(which: int, status: CallStatus) -> Move:
+    return lambda world: world.end_late(which, status)
+
+
+MOVES: st.SearchStrategy[Move] = st.one_of(
+    waves.map(run),
+    waves.map(cut),
+    st.sampled_from((*CUTS, Attempts.finish)).map(go_on),
+    st.builds(late, st.integers(0, 20), st.sampled_from((COMPLETED, FAILED))),
+)
+
+
+@given(st.lists(MOVES, max_size=12))
 def test_nothing_happens_more_often_than_an_attempt_has_asked_for(
-    given_moves: list[Any],
+    given_moves: list[Move],
 ) -> None:
     world = World()
     for move in given_moves:
-        if isinstance(move, list):
-            world.wave(move)
-        elif callable(move):
-            world.new_attempt(move)
-        elif move[0] == "cut":
-            world.cut(move[1])
-        else:
-            world.end_late(*move)
+        move(world)
         world.check()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -294,7 +294,7 @@ async def test_dependencies_reach_the_agent_and_are_opened_and_closed_with_its_t
             return "hm"
 
     @asynccontextmanager
-    async def model(_turn: TurnInfo) -> AsyncIterator[Model]:
+    async def model(_turn: TurnInfo) -> AsyncGenerator[Model]:
         life.append("opened")
         yield Model()
         life.append("closed")

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from wavebreak import (
     ActorSystem,
+    Delivery,
     DeliveryKind,
     Delta,
     Event,
@@ -231,8 +232,8 @@ async def test_a_channel_that_hangs_or_exits_is_given_up_and_the_next_delivery_h
 ):
     tried: list[str] = []
 
-    async def deliver(delivery: object) -> None:
-        text = delivery.reply.text  # type: ignore[attr-defined]
+    async def deliver(delivery: Delivery) -> None:
+        text = delivery.reply.text
         tried.append(text)
         if text == "hang":
             await asyncio.sleep(10_000)

@@ -11,6 +11,7 @@ import pytest
 
 from wavebreak.messages.errors import SystemClosed
 from wavebreak.testing import QuietEvent
+from wavebreak.tools.execution import BlockingJob, Outcome
 from wavebreak.tools.threads import DaemonPool, WorkerThreads
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -191,6 +192,7 @@ def test_when_the_machine_has_no_thread_at_all_the_job_is_refused(
 def test_a_blocked_thread_does_not_keep_the_program_from_ending() -> None:
     program = """
 import asyncio, contextvars, threading
+from wavebreak.tools.execution import BlockingJob, Outcome
 from wavebreak.tools.threads import WorkerThreads
 async def main():
     started = asyncio.Event()
@@ -209,3 +211,15 @@ print("over")
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
+
+
+def test_a_blocking_job_either_starts_or_is_withdrawn() -> None:
+    ran: list[int] = []
+    withdrawn = BlockingJob(ran.append, {})
+    assert withdrawn.withdraw()
+    assert withdrawn() == Outcome(None, None)
+    assert ran == []
+    started = BlockingJob(lambda: ran.append(1), {})
+    started()
+    assert ran == [1]
+    assert not started.withdraw()

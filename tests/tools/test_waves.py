@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -123,6 +123,7 @@ async def test_an_end_is_told_once_and_at_once_as_each_call_ends(
     assert times == [1, 2, 3]
     assert [one.end for one in prepared] == ends
     assert waves.runner.open == ()
+    assert [one.handle for one in prepared] == [None] * 3  # a circle: it holds the call
 
 
 async def test_the_result_is_told_validated_and_in_its_json_form(
@@ -135,3 +136,18 @@ async def test_the_result_is_told_validated_and_in_its_json_form(
     (end,) = await make_waves().run(give())
     assert (end.status, end.value, end.result) == (COMPLETED, {3}, [3])
     assert (end.error, end.exception) == (None, None)
+
+
+async def test_the_loops_own_way_to_make_tasks_is_used(make_waves: Callable[[], Waves]) -> None:
+    made: list[object] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+        made.append(work)
+        return asyncio.Task(work, loop=loop, **options)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    ends = await make_waves().run(sleep(1), sleep(1))
+    loop.set_task_factory(None)
+    assert len(ends) == 2
+    assert len(made) == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wavebreak.actors.machine.evolve import fold
+from wavebreak.actors.machine.reports import advance
 from wavebreak.actors.machine.state import Rules, Running, SessionState, Status, due
 from wavebreak.actors.machine.table import decide
 from wavebreak.messages.commands import (
@@ -35,7 +36,6 @@ KEY = SessionKey("acme", "s1")
 START = 1000.0
 LASTING = Rules(survives=True)
 AFTER_WAVE = AfterWave()
-UNSET = Fence(-1, -1, -1)
 
 
 def call(
@@ -75,6 +75,10 @@ def done(
     )
 
 
+Move = Callable[["Driver"], object]
+"""Something that a test does to a session."""
+
+
 class Driver:
     """One session, its clock, and everything that happened in it.
 
@@ -100,7 +104,12 @@ class Driver:
         self.cells.add((row, self.state.status))
         decision = decide(self.state, command, self.rules)
         assert decision.state == fold(self.state, decision.entries)
+        assert all(entry.span for entry in decision.entries if isinstance(entry, Progressed))
+        fast = advance(self.state, command) if isinstance(command, Progress) else None
+        assert fast is None or fast == (decision.state, decision.entries[0])
         events = [event for entry in decision.entries for event in events_of(entry)]
+        positions = range(self.state.position + 1, decision.state.position + 1)
+        assert [event.position for event in events] == list(positions)
         self.state = decision.state
         self.entries += decision.entries
         self.events += events

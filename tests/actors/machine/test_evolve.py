@@ -5,24 +5,26 @@ from typing import get_args
 import pytest
 
 from wavebreak.actors.machine.evolve import _FOLD, REMEMBERED, evolve, fold
-from wavebreak.actors.machine.state import SessionState
-from wavebreak.messages.errors import MessageIdReused
+from wavebreak.actors.machine.state import SessionState, Status
+from wavebreak.messages.errors import JournalCorrupt, MessageIdReused
 from wavebreak.messages.events import (
     AnyEvent,
     CallEnded,
     Delta,
     Event,
+    MessageEnded,
     Progressed,
     Saved,
+    SessionOpened,
     TurnEnded,
     WaveEnded,
     WaveStarted,
 )
 from wavebreak.messages.ids import Fence
 from wavebreak.messages.policies import Enqueue
-from wavebreak.messages.reasons import TurnOutcome
+from wavebreak.messages.reasons import MessageStatus, TurnOutcome
 
-from .driving import KEY, Driver, opened, running
+from .driving import KEY, LASTING, Driver, call, closing, opened, running, stopping
 
 
 def test_the_fold_knows_every_event_that_is_journaled() -> None:
@@ -55,6 +57,45 @@ def test_an_event_of_a_turn_without_a_turn_is_a_corrupt_journal() -> None:
 def test_folding_nothing_changes_nothing() -> None:
     state = opened().state
     assert fold(state, ()) is state
+
+
+def test_a_gap_or_a_repetition_is_a_corrupt_journal() -> None:
+    driver = running()
+    driver.run_wave(call())
+    entries = driver.entries
+    assert fold(SessionState(KEY), entries) == driver.state
+    for broken in (entries[1:], [*entries[:2], *entries[3:]], [*entries[:2], *entries[1:]]):
+        with pytest.raises(JournalCorrupt, match=r"'acme/s1' has position \d+ where \d+ should be"):
+            fold(SessionState(KEY), broken)
+
+
+def test_a_new_incarnation_finds_the_turn_as_it_was() -> None:
+    opened_again = SessionOpened(
+        tenant="acme", session_id="s1", position=99, at=1.0, epoch=2, uid="uid"
+    )
+    states = (opened(), running(), stopping(), closing())
+    statuses = [evolve(driver.state, opened_again).status for driver in states]
+    assert statuses == [Status.IDLE, Status.RUNNING, Status.STOPPING, Status.STOPPING]
+
+
+def test_a_message_that_ends_leaves_the_batch_it_was_in() -> None:
+    driver = running(LASTING)
+    for message_id in ("m2", "m3", "m4"):
+        driver.send(message_id, Enqueue())
+    state = driver.state._replace(batch=2)
+    for message_id, batch in (("m2", 1), ("m3", 1), ("m4", 2)):
+        ended = MessageEnded(
+            tenant="acme",
+            session_id="s1",
+            position=99,
+            at=1.0,
+            message_id=message_id,
+            status=MessageStatus.DROPPED,
+        )
+        after = evolve(state, ended)
+        assert after.batch == batch
+        assert message_id not in [each.message.message_id for each in after.waiting]
+        assert len(after.waiting) == 2
 
 
 def answered(driver: Driver, message_id: str) -> None:

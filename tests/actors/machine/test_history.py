@@ -36,12 +36,12 @@ def test_a_finished_turn_adds_its_messages_what_it_said_and_its_reply() -> None:
 
 
 def test_a_reply_without_words_is_in_the_history_when_it_has_anything() -> None:
-    driver = running()
-    picture = Reply(attachments=(Attachment(media_id="7"),))
-    driver.exit(picture)
-    assert driver.history[-1] == HistoryEntry(
-        kind=HistoryKind.REPLY, turn=1, text="", reply=picture, at=driver.at
-    )
+    for reply in (Reply(attachments=(Attachment(media_id="7"),)), Reply(data={"card": 1})):
+        driver = running()
+        driver.exit(reply)
+        assert driver.history[-1] == HistoryEntry(
+            kind=HistoryKind.REPLY, turn=1, text="", reply=reply, at=driver.at
+        )
 
 
 def test_what_was_said_before_an_interruption_stays_in_the_history_and_is_marked() -> None:

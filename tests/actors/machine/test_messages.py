@@ -173,6 +173,12 @@ def test_a_message_put_after_a_stop_is_not_covered_by_it(policy: Policy) -> None
         assert driver.in_turn == ["m2"]
 
 
+def test_a_stop_covers_the_stamps_below_its_own() -> None:
+    driver = stopped_with_later_stamp(Backlog.DROP)
+    driver.send("m2", stamp=10)
+    assert driver.waiting == ["m2"]
+
+
 def test_a_stop_of_an_idle_session_covers_what_was_put_before_it() -> None:
     driver = opened()
     driver.stamp = 9
@@ -199,5 +205,6 @@ def test_stamps_begin_anew_with_an_incarnation() -> None:
     driver.stamp = 9
     driver.stop()
     driver.crash_and_open()
+    assert driver.state.covers == 0
     driver.send("m1", stamp=1)
     assert driver.in_turn == ["m1"]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from wavebreak.actors.machine.state import Status
+from wavebreak.actors.machine.reports import advance
+from wavebreak.actors.machine.state import Rules, Status
+from wavebreak.messages.commands import DeliveryDone, Progress
 from wavebreak.messages.events import (
     CallEnded,
     DeliveryEnded,
@@ -24,6 +26,7 @@ from wavebreak.messages.records import CallDone, CallError, CallStarted
 from .driving import (
     LASTING,
     Driver,
+    Move,
     call,
     classes,
     closing,
@@ -60,13 +63,35 @@ def test_calls_end_in_the_order_in_which_they_are_reported() -> None:
     driver.report(done(two))
     assert driver.running.open == (one, three)
     happened = driver.report(done(three, CallStatus.FAILED, error=ERROR), done(one, result="x"))
-    assert driver.running.open == ()
+    assert not driver.running.open
     ends = [event for event in happened if isinstance(event, CallEnded)]
     assert [(e.call_id, e.status, e.result, e.error) for e in ends] == [
         (three.call_id, CallStatus.FAILED, None, ERROR),
         (one.call_id, CallStatus.COMPLETED, "x", None),
     ]
     assert {(e.turn, e.attempt, e.wave, e.late) for e in ends} == {(1, 1, 1, False)}
+
+
+def test_the_way_of_a_turn_as_it_goes_is_short_and_no_other_is() -> None:
+    # Where it is taken, the driver holds it to the long one.
+    driver = running()
+    (first,) = driver.begin_wave(call("book", Effect.ONCE))
+    second = call()._replace(call_id=CallId("1.1.2.1"))
+    usual = Progress(driver.at, driver.fence, (done(first),), 1, 2, (second,))
+    assert advance(driver.state, usual) is not None
+    assert advance(driver.state, usual._replace(done=())) is not None
+    unusual = (
+        usual._replace(fence=Fence(1, 1, 2)),
+        usual._replace(done=(done(first, CallStatus.UNKNOWN),)),
+        usual._replace(done=(done(first)._replace(late=True),)),
+        Progress(driver.at, driver.fence),
+    )
+    for report in unusual:
+        assert advance(driver.state, report) is None
+    driver.report(done(first, CallStatus.UNKNOWN), wave_done=1)
+    assert advance(driver.state, usual._replace(done=())) is None
+    for other in (opened(), stopping(), closing()):
+        assert advance(other.state, usual._replace(fence=other.fence)) is None
 
 
 def test_an_empty_report_is_no_entry() -> None:
@@ -76,15 +101,21 @@ def test_an_empty_report_is_no_entry() -> None:
     assert driver.state is state
 
 
-@pytest.mark.parametrize("make", [stopping, closing], ids=["stopping", "closing"])
-def test_a_turn_that_is_stopping_finishes_its_wave_and_begins_no_other(make: object) -> None:
+@pytest.mark.parametrize("closes", [False, True], ids=["stopping", "closing"])
+def test_a_turn_that_is_stopping_finishes_its_wave_and_begins_no_other(*, closes: bool) -> None:
     driver = running()
     (open_call,) = driver.begin_wave(call())
-    driver.shut_down() if make is closing else driver.send("m2")
-    happened = driver.report(done(open_call), wave_done=1, wave=2, calls=(call(),))
-    assert classes(happened) == [CallEnded, WaveEnded]
+    if closes:
+        driver.shut_down()
+    else:
+        driver.send("m2")
+    assert classes(driver.report(done(open_call))) == [CallEnded]
+    assert classes(driver.report(wave_done=1, wave=2, calls=(call(),))) == [WaveEnded]
+    entry = driver.entries[-1]
+    assert isinstance(entry, Progressed)
+    assert entry.calls == ()
     assert driver.running.wave == 1
-    assert driver.running.open == ()
+    assert not driver.running.open
 
 
 def old_fences(driver: Driver) -> list[Fence]:
@@ -127,6 +158,19 @@ def test_an_old_runtimes_exit_does_not_end_a_turn_that_is_stopping() -> None:
 # What was not seen to end.
 
 
+def test_only_a_crash_is_followed_by_another_attempt() -> None:
+    driver = running()
+    driver.exit(cause="ValueError", retry_after=1.0)
+    assert driver.turn_ends == ["1 failed error"]
+
+
+def test_a_new_attempt_knows_the_version() -> None:
+    driver = running(Rules(version="7"))
+    restarted = driver.crash()[-1]
+    assert isinstance(restarted, TurnRestarted)
+    assert restarted.version == "7"
+
+
 def test_a_runtime_that_died_leaves_reads_cancelled_and_the_rest_unknown() -> None:
     driver = running()
     read, once, idempotent, ended = driver.begin_wave(
@@ -148,7 +192,7 @@ def test_a_runtime_that_died_leaves_reads_cancelled_and_the_rest_unknown() -> No
     assert restarted.cause == "SystemExit"
     assert driver.running.attempt == 2
     assert driver.running.wave == 0
-    assert driver.running.open == ()
+    assert not driver.running.open
     assert [(r.call_id, r.tool, r.status) for r in driver.state.unknown] == [
         (once.call_id, "book", CallStatus.UNKNOWN),
         (idempotent.call_id, "put", CallStatus.UNKNOWN),
@@ -164,7 +208,7 @@ def test_a_call_that_an_earlier_one_answered_is_no_unknown_when_its_end_is_lost(
     end = happened[0]
     assert isinstance(end, CallEnded)
     assert (end.status, end.answered_from) == (CallStatus.SKIPPED, first.call_id)
-    assert driver.state.unknown == ()
+    assert not driver.state.unknown
 
 
 def test_an_unknown_call_that_answers_another_is_unknown_once() -> None:
@@ -194,14 +238,15 @@ def late(
 
 
 def test_the_late_end_of_an_unknown_call_is_recorded_once_in_every_state() -> None:
-    for go_on in (
+    ways: tuple[Move, ...] = (
         lambda d: None,
         lambda d: d.send("m2"),
         lambda d: (d.send("m2"), d.send("m3")),
         lambda d: (d.send("m2"), d.shut_down()),
         lambda d: (d.send("m2"), d.shut_down(), d.exit()),
         lambda d: (d.send("m2"), d.begin_wave(call())),
-    ):
+    )
+    for go_on in ways:
         driver, booking = unknown_after_turn()
         go_on(driver)
         driver.at += 60.0
@@ -232,7 +277,7 @@ def test_a_late_failure_leaves_nothing_unknown() -> None:
     (end,) = driver.report(late(booking, CallStatus.FAILED), fence=Fence(1, 1, 1))
     assert isinstance(end, CallEnded)
     assert end.error == ERROR
-    assert driver.state.unknown == ()
+    assert not driver.state.unknown
     assert driver.report(late(booking), fence=Fence(1, 1, 1)) == []
 
 
@@ -257,7 +302,12 @@ def test_a_late_end_of_a_call_that_was_seen_to_end_is_not_recorded() -> None:
 
 
 def test_an_abandoned_runtime_hands_over_what_it_knows_when_it_ends_at_last() -> None:
-    for go_on in (lambda d: None, lambda d: d.send("m3"), lambda d: d.shut_down()):
+    ways: tuple[Move, ...] = (
+        lambda d: None,
+        lambda d: d.send("m3"),
+        lambda d: d.shut_down(),
+    )
+    for go_on in ways:
         driver = running()
         (booking,) = driver.begin_wave(call("book", Effect.ONCE))
         driver.send("m2", Now(grace=1.0))
@@ -291,7 +341,7 @@ def test_a_call_is_unknown_no_longer_when_it_was_made_again_with_its_key(
     driver.send("m2")
     again = begin_again(driver, booking)
     driver.report(done(again, status), wave_done=1)
-    assert driver.state.unknown == ()
+    assert not driver.state.unknown
 
 
 def test_a_call_that_is_unknown_again_is_unknown_once() -> None:
@@ -325,7 +375,7 @@ def test_a_late_result_is_used_up_when_it_has_answered() -> None:
     answered = begin_again(driver, booking, late_result=True)
     assert len(driver.state.unknown) == 1
     driver.report(done(answered, result=7), wave_done=1)
-    assert driver.state.unknown == ()
+    assert not driver.state.unknown
 
 
 def test_a_late_result_whose_use_was_not_recorded_is_kept() -> None:
@@ -335,6 +385,22 @@ def test_a_late_result_whose_use_was_not_recorded_is_kept() -> None:
     begin_again(driver, booking, late_result=True)
     driver.crash()
     assert [record.result for record in driver.state.unknown] == [7]
+
+
+def test_other_calls_stay_unknown_when_one_is_settled() -> None:
+    for come_late in (False, True):
+        for status in (CallStatus.COMPLETED, CallStatus.FAILED, CallStatus.UNKNOWN):
+            driver = running()
+            other, booking = driver.begin_wave(call("pay", Effect.ONCE), call("book", Effect.ONCE))
+            unseen = [done(each, CallStatus.UNKNOWN) for each in (other, booking)]
+            driver.report(*unseen, wave_done=1)
+            again = begin_again(driver, booking)
+            if come_late:
+                driver.report(late(booking))
+            driver.report(done(again, status), wave_done=2)
+            left = [record.tool for record in driver.state.unknown]
+            stays = status is not CallStatus.COMPLETED and (come_late or status is unseen[0].status)
+            assert left == (["pay", "book"] if stays else ["pay"])
 
 
 def test_a_result_that_came_late_is_not_lost_to_a_repetition_that_is_unknown() -> None:
@@ -369,11 +435,10 @@ def test_words_are_a_delivery_of_their_own_each_time() -> None:
     assert driver.running.log == tuple(said)
 
 
-@pytest.mark.parametrize("make", [stopping, closing], ids=["stopping", "closing"])
-def test_a_turn_that_was_told_to_stop_says_nothing_more(make: object) -> None:
-    driver = stopping() if make is stopping else closing()
-    assert driver.say("still here") == []
-    assert not any(isinstance(event, Said) for event in driver.events)
+def test_a_turn_that_was_told_to_stop_says_nothing_more() -> None:
+    for driver in (stopping(), closing()):
+        assert driver.say("still here") == []
+        assert not any(isinstance(event, Said) for event in driver.events)
 
 
 def test_a_turn_that_is_fenced_saves_nothing_more() -> None:
@@ -395,14 +460,16 @@ def test_a_delivery_ends_once_and_the_others_stay() -> None:
     driver.say("one moment")
     driver.exit("done")
     first, second = (delivery.delivery_id for delivery in driver.state.outbox)
-    (ended,) = driver.deliver(first, DeliveryStatus.DEAD_LETTERED)
+    command = DeliveryDone(driver.at, first, DeliveryStatus.DEAD_LETTERED, "no such chat")
+    (ended,) = driver.decide(command)
     assert isinstance(ended, DeliveryEnded)
+    assert ended.detail == "no such chat"
     assert (ended.delivery_id, ended.status) == (first, DeliveryStatus.DEAD_LETTERED)
     assert [delivery.delivery_id for delivery in driver.state.outbox] == [second]
     assert driver.deliver(first) == []
     assert driver.deliver(DeliveryId("never made")) == []
     driver.deliver(second)
-    assert driver.state.outbox == ()
+    assert not driver.state.outbox
 
 
 # A new incarnation.
@@ -463,14 +530,15 @@ def test_a_turn_whose_attempts_are_used_up_fails_at_recovery() -> None:
 
 
 def test_a_stop_that_was_under_way_ends_the_turn_at_recovery_by_what_it_was_for() -> None:
-    for told, end, next_turn in (
+    ways: tuple[tuple[Move, str, list[str]], ...] = (
         (lambda d: d.send("m3"), "1 interrupted superseded", ["m1", "m2", "m3"]),
         (lambda d: d.send("m3", Now()), "1 interrupted superseded", ["m1", "m2", "m3"]),
         (lambda d: d.stop(), "1 stopped stopped", ["m2"]),
         (lambda d: d.cancel_token(), "1 stopped stopped", ["m2"]),
         (lambda d: d.pass_time(60.0), "1 timed_out deadline", ["m2"]),
         (lambda d: d.shut_down(), "1 interrupted shutdown", ["m1"]),
-    ):
+    )
+    for told, end, next_turn in ways:
         driver = opened(LASTING)
         driver.send("m1", deadline=60.0)
         driver.send("m2", Enqueue())

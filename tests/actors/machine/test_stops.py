@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from wavebreak.actors.machine.state import Status, due
+from wavebreak.actors.machine.state import Rules, Status, due
 from wavebreak.messages.events import MessageEnded, StopRequested, TurnEnded, TurnStarted
 from wavebreak.messages.policies import AfterWave, Enqueue, How, Now
 from wavebreak.messages.reasons import Backlog, CallStatus, Effect, Reason
 
-from .driving import LASTING, Driver, call, classes, closing, done, opened, running, stopping
+from .driving import LASTING, Driver, Move, call, classes, closing, done, opened, running, stopping
 
 # Stop.
 
@@ -16,6 +16,8 @@ def test_a_stop_cancels_the_messages_of_the_turn_and_keeps_what_waits() -> None:
     (requested,) = driver.stop(AfterWave(patience=3.0), detail="the user pressed stop")
     assert isinstance(requested, StopRequested)
     assert (requested.backlog, requested.covers) == (Backlog.KEEP, driver.stamp)
+    assert (requested.how, requested.reason) == (AfterWave(patience=3.0), Reason.STOPPED)
+    assert requested.detail == "the user pressed stop"
     assert driver.ended("m1") == ""
     driver.exit()
     assert driver.turn_ends == ["1 stopped stopped"]
@@ -45,6 +47,17 @@ def test_a_stop_drops_nothing_that_was_sent_after_it() -> None:
     driver.exit()
     assert driver.ended("m2") == "dropped stopped"
     assert driver.in_turn == ["m3"]
+
+
+def test_the_words_of_the_last_who_asked_count() -> None:
+    driver = running()
+    driver.cancel_token("enough")
+    for detail, words in (("", "enough"), ("really enough", "really enough")):
+        driver.stop(detail=detail)
+        stop = driver.running.stop
+        assert stop is not None
+        assert stop.detail == words
+        assert stop.by == ()
 
 
 def test_a_stop_keeps_its_own_reason() -> None:
@@ -237,7 +250,8 @@ def test_the_deadline_of_a_turn_is_that_of_its_newest_message() -> None:
 
 
 def test_the_deadline_while_stopping_makes_the_stop_harder_and_keeps_its_outcome() -> None:
-    for stop_it in (lambda d: d.send("m2"), lambda d: d.stop()):
+    ways: tuple[Move, ...] = (lambda d: d.send("m2"), lambda d: d.stop())
+    for stop_it in ways:
         driver = opened()
         driver.send("m1", deadline=10.0)
         stop_it(driver)
@@ -255,6 +269,13 @@ def told_reason(driver: Driver) -> Reason:
     stop = driver.running.stop
     assert stop is not None
     return stop.reason
+
+
+def test_time_that_brings_neither_patience_nor_deadline_does_nothing_to_a_stop() -> None:
+    driver = opened()
+    driver.send("m1", deadline=10.0)
+    driver.send("m2")
+    assert driver.pass_time(9.9) == []
 
 
 def test_a_deadline_does_not_shorten_the_grace_of_a_turn_that_is_fenced() -> None:
@@ -313,12 +334,13 @@ def test_a_stop_waits_no_longer_than_its_grace_for_calls_that_are_not_protected(
 
 
 def test_no_stop_is_without_bound() -> None:
-    for stop_it in (
+    ways: tuple[Move, ...] = (
         lambda d: d.send("m2"),
         lambda d: d.stop(),
         lambda d: d.cancel_token(),
         lambda d: d.shut_down(),
-    ):
+    )
+    for stop_it in ways:
         driver = running()
         driver.begin_wave(call("pay", Effect.ONCE, protected_for=50.0))
         stop_it(driver)
@@ -341,9 +363,11 @@ def test_a_shutdown_ends_the_turn_as_interrupted_and_with_a_memory_journal_all_i
     driver.exit()
     assert driver.turn_ends == ["1 interrupted shutdown"]
     assert driver.ended("m1") == driver.ended("m2") == "cancelled shutdown"
-    assert [driver.outcome(m).turn for m in ("m1", "m2") if driver.outcome(m)] == [1, None]
+    turns = [outcome.turn for outcome in map(driver.outcome, ("m1", "m2")) if outcome is not None]
+    assert turns == [1, None]
     assert driver.state.status is Status.CLOSING
     assert driver.waiting == []
+    assert driver.state.batch == 0
 
 
 def test_a_shutdown_with_a_lasting_journal_ends_the_turn_and_no_message() -> None:
@@ -359,14 +383,15 @@ def test_a_shutdown_with_a_lasting_journal_ends_the_turn_and_no_message() -> Non
 
 def test_a_closing_session_starts_nothing() -> None:
     stopped: list[Driver] = []
-    for rules in (LASTING, running().rules):
-        for stop_it in (
-            lambda d: d.send("m3"),
-            lambda d: d.stop(),
-            lambda d: d.stop(Now()),
-            lambda d: d.pass_time(60.0),
-            lambda d: None,
-        ):
+    ways: tuple[Move, ...] = (
+        lambda d: d.send("m3"),
+        lambda d: d.stop(),
+        lambda d: d.stop(Now()),
+        lambda d: d.pass_time(60.0),
+        lambda d: None,
+    )
+    for rules in (LASTING, Rules()):
+        for stop_it in ways:
             driver = opened(rules)
             driver.send("m1", deadline=60.0)
             driver.send("m2", Enqueue())
@@ -425,6 +450,15 @@ def test_a_shutdown_bounds_a_stop_and_never_makes_it_softer() -> None:
     assert told(bounded) == (Now(grace=1.0), 1.0)
 
 
+def test_a_closing_session_stays_closing_when_a_stop_rises() -> None:
+    driver = running()
+    driver.stop(AfterWave(patience=2.0))
+    driver.shut_down()
+    driver.pass_time(2.0)
+    assert isinstance(told(driver)[0], Now)
+    assert driver.state.status is Status.CLOSING
+
+
 def test_time_goes_on_in_a_closing_session() -> None:
     driver = running()
     driver.begin_wave(call())
@@ -455,3 +489,14 @@ def test_what_comes_late_to_a_closed_session_does_nothing() -> None:
 def test_an_idle_session_is_shut_down_without_a_word() -> None:
     driver = opened()
     assert driver.shut_down() == []
+
+
+def test_what_waits_in_an_idle_session_ends_with_a_journal_that_does_not_last() -> None:
+    # By the table nothing does; this is for what will be put aside there.
+    for rules, end in ((Rules(), "cancelled shutdown"), (LASTING, "")):
+        driver = running(rules)
+        driver.send("m2", Enqueue())
+        driver.state = driver.state._replace(status=Status.IDLE, running=None)
+        driver.shut_down()
+        assert driver.ended("m2") == end
+        assert driver.state.status is Status.IDLE

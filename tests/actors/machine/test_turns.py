@@ -19,7 +19,7 @@ from wavebreak.messages.reasons import (
     Reason,
 )
 
-from .driving import LASTING, Driver, call, classes, done, opened, running, stopping
+from .driving import LASTING, Driver, Move, call, classes, done, opened, running, stopping
 
 # How turns begin.
 
@@ -141,6 +141,16 @@ def test_an_error_of_the_agent_fails_the_turn_and_its_messages() -> None:
     assert driver.state.status is Status.IDLE
 
 
+def test_a_message_that_was_not_answered_has_no_reply() -> None:
+    driver = running()
+    driver.exit("done")
+    driver.send("m2")
+    driver.exit(cause="ValueError")
+    outcome = driver.outcome("m2")
+    assert outcome is not None
+    assert outcome.reply is None
+
+
 def test_a_crash_over_the_budget_fails_the_turn() -> None:
     driver = running()
     driver.crash(retry_after=None)
@@ -149,13 +159,14 @@ def test_a_crash_over_the_budget_fails_the_turn() -> None:
 
 
 def test_a_turn_that_was_told_to_stop_is_interrupted_however_it_ended() -> None:
-    for end in (
+    ways: tuple[Move, ...] = (
         lambda d: d.exit(),
         lambda d: d.exit("too late"),
         lambda d: d.exit(cause="ValueError: no"),
         lambda d: d.crash(),
         lambda d: d.crash(retry_after=None),
-    ):
+    )
+    for end in ways:
         driver = stopping()
         end(driver)
         assert driver.turn_ends == ["1 interrupted superseded"]
@@ -186,12 +197,13 @@ def test_the_reply_of_a_turn_that_was_overtaken_is_a_draft_for_the_next() -> Non
 
 
 def test_what_a_turn_left_passes_on_out_of_every_end_but_the_finished_one() -> None:
-    for ends_as, end in (
+    ways: tuple[tuple[str, Move], ...] = (
         ("interrupted", lambda d: (d.send("m2"), d.exit())),
         ("stopped", lambda d: (d.stop(), d.exit(), d.send("m2"))),
         ("timed_out", lambda d: (d.pass_time(60.0), d.exit(), d.send("m2"))),
         ("failed", lambda d: (d.exit(cause="ValueError"), d.send("m2"))),
-    ):
+    )
+    for ends_as, end in ways:
         driver = opened()
         driver.send("m1", deadline=60.0)
         driver.run_wave(call("book", Effect.ONCE))

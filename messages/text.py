@@ -1,0 +1,46 @@
+"""What counts as text: what UTF-8, and so the journal and every channel, can hold."""
+
+from __future__ import annotations
+
+from .errors import InvalidMessage
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is not text: a lone surrogate would only be found when it is journaled.
+
+    Args:
+        name: what the value is called, for the error.
+        value: it may be empty.
+
+    Raises:
+        InvalidMessage: it is no text, or has a character that UTF-8 cannot hold.
+    """
+    if not isinstance(value, str):
+        msg = f"{name}={value!r} is not a text"
+        raise InvalidMessage(msg)
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        msg = (
+            f"{name}={value[:80]!r} has a character at {error.start} that UTF-8 cannot hold: "
+            "text.encode(errors='replace').decode() makes it one that can be sent"
+        )
+        raise InvalidMessage(msg) from None
+
+
+def check_id(name: str, value: object) -> None:
+    """Refuse what is not text, or empty.
+
+    Args:
+        name: what the value is called, for the error.
+        value: the id.
+
+    Raises:
+        InvalidMessage: it is no text, it is empty, or UTF-8 cannot hold it.
+    """
+    if not isinstance(value, str) or not value:
+        msg = f"{name}={value!r}: give a text that is not empty"
+        raise InvalidMessage(msg)
+    check_text(name, value)

@@ -1,0 +1,224 @@
+"""What hangs in one session delays no other, and nothing grows without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from wavebreak import (
+    ActorSystem,
+    Enqueue,
+    MemoryJournal,
+    MessageStatus,
+    Turn,
+    tool,
+)
+from wavebreak.testing import LeakCheck, RecordingDeliver
+
+LONG = 1000.0
+"""Virtual seconds after which something is said to hang."""
+
+
+async def echo(turn: Turn) -> str:
+    return turn.text
+
+
+async def ask(system: ActorSystem, session_id: str, text: str = "a") -> MessageStatus:
+    receipt = await system.session(session_id).send(text)
+    return (await receipt.outcome()).status
+
+
+@pytest.mark.real_time
+async def test_hanging_tools_and_blocked_threads_up_to_the_pools_size_less_one_delay_no_other() -> (
+    None
+):
+    size = 4
+    let_go, blocked, hangs = threading.Event(), threading.Semaphore(0), asyncio.Event()
+
+    @tool(effect="read")
+    def block() -> int:
+        blocked.release()
+        let_go.wait(30)
+        return 1
+
+    @tool(effect="read")
+    async def hang() -> int:
+        await hangs.wait()
+        return 1
+
+    @tool(effect="read")
+    def quick() -> int:
+        return threading.get_ident()
+
+    async def agent(turn: Turn) -> str:
+        if turn.text == "block":
+            return str(await turn.one(block()))
+        if turn.text == "hang":
+            return str(await turn.one(hang()))
+        for _ in range(5):
+            await turn.wave(quick())
+        return turn.text
+
+    async with ActorSystem(agent, threads=size) as system:
+        stuck = [await system.session(f"blocked-{n}").send("block") for n in range(size - 1)]
+        stuck.append(await system.session("hanging").send("hang"))
+        for _ in range(size - 1):
+            assert await asyncio.to_thread(blocked.acquire, timeout=5)
+        before = time.perf_counter()
+        statuses = await asyncio.gather(*(ask(system, f"free-{n}") for n in range(10)))
+        took = time.perf_counter() - before
+        assert set(statuses) == {MessageStatus.ANSWERED}
+        assert took < 1.0, "50 calls in a free thread take some milliseconds"
+        let_go.set()
+        hangs.set()
+        ends = [(await receipt.outcome()).status for receipt in stuck]
+    assert set(ends) == {MessageStatus.ANSWERED}
+
+
+@pytest.mark.real_time
+async def test_a_full_pool_delays_blocking_tools_and_nothing_else() -> None:
+    let_go, blocked = threading.Event(), threading.Semaphore(0)
+
+    @tool(effect="read")
+    def block() -> int:
+        blocked.release()
+        let_go.wait(30)
+        return 1
+
+    @tool(effect="read")
+    async def look() -> int:
+        await asyncio.sleep(0)
+        return 2
+
+    async def agent(turn: Turn) -> str:
+        return str(await turn.one(block() if turn.text == "block" else look()))
+
+    async with ActorSystem(agent, threads=2) as system:
+        stuck = [await system.session(f"blocked-{n}").send("block") for n in range(3)]
+        for _ in range(2):
+            assert await asyncio.to_thread(blocked.acquire, timeout=5)
+        assert await ask(system, "free") is MessageStatus.ANSWERED
+        waiting = stuck[2].outcome()
+        assert not waiting.done()
+        let_go.set()
+        ends = [(await receipt.outcome()).status for receipt in stuck]
+    assert set(ends) == {MessageStatus.ANSWERED}
+
+
+def test_a_turn_leaves_no_garbage_for_the_collector() -> None:
+    @tool(effect="read")
+    async def look(number: int) -> int:
+        return number
+
+    async def agent(turn: Turn) -> str:
+        for number in range(3):
+            await turn.wave(look(number), look(number + 10))
+        turn.say("a word")
+        return turn.text
+
+    async def main() -> int:
+        async with ActorSystem(agent, deliver=RecordingDeliver()) as system:
+            for _ in range(5):
+                await ask(system, "ann")
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(100):
+                    await ask(system, "ann")
+                return gc.collect()
+            finally:
+                gc.enable()
+
+    with LeakCheck() as check:
+        assert check.run(main) < 100, "less than one object a turn"
+
+
+@pytest.mark.slow
+def test_a_session_does_not_grow_with_its_turns() -> None:
+    @tool(effect="read")
+    async def look(number: int) -> int:
+        return number
+
+    async def agent(turn: Turn) -> str:
+        await turn.wave(look(1), look(2))
+        if turn.text == "fail":
+            raise ValueError("no")
+        return turn.text
+
+    async def main() -> tuple[int, int]:
+        async with ActorSystem(agent, journal=MemoryJournal(keep_history=10)) as system:
+
+            async def talk(turns: int) -> int:
+                for number in range(turns):
+                    await ask(system, "ann", "fail" if number % 50 == 1 else "a")
+                gc.collect()
+                return tracemalloc.get_traced_memory()[0]
+
+            # What is remembered of messages, for duplicates, has its full size first.
+            before = await talk(600)
+            return before, await talk(1000)
+
+    tracemalloc.start()
+    try:
+        with LeakCheck() as check:
+            # In virtual time no moment passes while there is something to do, and what waits for
+            # one (the ends of calls, to be recorded) would wait to the end.
+            before, after = check.run(main, loop_factory=asyncio.SelectorEventLoop)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000, "less than 100 bytes a turn"
+
+
+async def test_turns_that_fail_one_after_the_other_do_not_fill_the_journal() -> None:
+    async def agent(turn: Turn) -> str:
+        raise ValueError("the model is down")
+
+    journal = MemoryJournal()
+    async with ActorSystem(agent, journal=journal) as system:
+        for _ in range(50):
+            assert await ask(system, "ann") is MessageStatus.FAILED
+        (kept,) = journal._sessions.values()
+        assert len(kept.entries) < 10
+
+
+@pytest.mark.slow
+def test_ten_thousand_sessions_take_a_hundred_thousand_messages() -> None:
+    sessions, messages = 10_000, 10
+
+    async def main() -> tuple[int, float]:
+        answered = 0
+        async with ActorSystem(echo) as system:
+            before = time.process_time()
+            for _ in range(messages):
+                sent = [
+                    system.session(f"s{n}").send("a", policy=Enqueue()) for n in range(sessions)
+                ]
+                for one in sent:
+                    outcome = await (await one).outcome()
+                    answered += outcome.status is MessageStatus.ANSWERED
+            return answered, time.process_time() - before
+
+    with LeakCheck() as check:
+        answered, seconds = check.run(main)
+    assert answered == sessions * messages
+    assert seconds < 100
+
+
+async def test_a_session_that_gets_more_than_it_can_take_says_so_and_loses_nothing() -> None:
+    from wavebreak import MailboxFull  # noqa: PLC0415 - only here
+
+    async with ActorSystem(echo, capacity=10, policy=Enqueue()) as system:
+        session = system.session("ann")
+        accepted = [session.send(str(number)) for number in range(10)]
+        with pytest.raises(MailboxFull, match="capacity"):
+            session.send("one too many")
+        stopped = session.stop(backlog="keep")
+        for one in accepted:
+            await one
+        await stopped
+        assert await ask(system, "ann", "now there is room") is MessageStatus.ANSWERED
