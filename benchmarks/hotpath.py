@@ -5,7 +5,7 @@
 interrupted   100 sessions that run turns of 5 waves of 2 calls of 10 ms; a second message after
               25 ms stops the turn after its wave, and the next one starts with what was finished
 no-op         100 sessions that run turns of 5 waves of 2 calls that do nothing
-many          10,000 sessions with one turn of 5 waves each: seconds and memory
+many          10,000 sessions with one turn of 5 waves each, all at the same time
 
 Processor microseconds for each turn, from the first message to the last reply: each run in a fresh
 process, the two systems by turns, medians. Shared machines swing, so only the ratio holds. The
@@ -50,16 +50,18 @@ class Size(NamedTuple):
         interrupted: rounds of each session.
         no_op: rounds of each session.
         many: sessions.
+        many_runs: of that case and of each system.
     """
 
     runs: int
     interrupted: int
     no_op: int
     many: int
+    many_runs: int
 
 
-FULL = Size(runs=7, interrupted=20, no_op=40, many=10_000)
-QUICK = Size(runs=5, interrupted=6, no_op=15, many=3_000)
+FULL = Size(runs=7, interrupted=20, no_op=40, many=10_000, many_runs=3)
+QUICK = Size(runs=5, interrupted=6, no_op=15, many=3_000, many_runs=1)
 
 
 class Compared(NamedTuple):
@@ -90,13 +92,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = QUICK if options.quick else FULL
     interrupted = measure(Case(100, size.interrupted, busy=True, interrupts=True), size.runs)
     no_op = measure(Case(100, size.no_op, busy=False, interrupts=False), size.runs)
-    many = measure(Case(size.many, 1, busy=True, interrupts=False), 1)
-    cases = {"interrupted": compare(interrupted), "no-op": compare(no_op)}
+    many = measure(Case(size.many, 1, busy=True, interrupts=False), size.many_runs)
+    cases = {
+        "many": compare(many),
+        "interrupted": compare(interrupted),
+        "no-op": compare(no_op),
+    }
     _show(cases, many, size)
     if options.json is not None:
         found = {
             **{name: case._asdict() for name, case in cases.items()},
-            "many": {name: runs[0]._asdict() for name, runs in many.items()},
+            "many_runs": {name: [run._asdict() for run in runs] for name, runs in many.items()},
         }
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     ratio = cases["interrupted"].ratio
@@ -175,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _show(cases: Mapping[str, Compared], many: Runs, size: Size) -> None:
     console = Console()
-    table = Table(title=f"processor microseconds a turn, medians of {size.runs} runs")
+    table = Table(
+        title=f"processor microseconds a turn, medians of {size.runs} (many: {size.many_runs}) runs"
+    )
     for name in ("", *SYSTEMS, "ratio", "single pairs"):
         table.add_column(name, justify="right" if name else "left")
     for name, case in cases.items():
