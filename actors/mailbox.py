@@ -80,6 +80,7 @@ class Mailbox:
         "capacity",
         "last_stamp",
         "loop",
+        "mark",
     )
 
     def __init__(
@@ -92,6 +93,7 @@ class Mailbox:
         self.loop = loop
         self.capacity = capacity
         self.last_stamp = last_stamp
+        self.mark = 0  # what a reader leaves to the one that comes after it
         self._lock = threading.Lock()
         self._head: Envelope | None = None
         self._last_control: Envelope | None = None

@@ -246,7 +246,8 @@ class SessionActor(AsyncioActor):
     def _open(self) -> Exception | None:
         """Take over; what the journal raises is given back, for a later incarnation to try."""
         before = self.state
-        command = Open(self._services.now(), self._services.new_uid())
+        inbox = self.actor_inbox
+        command = Open(self._services.now(), self._services.new_uid(), inbox.mark)
         try:
             self._apply(command)
         except Exception as error:  # noqa: BLE001 - this session is quarantined, no other
@@ -256,6 +257,8 @@ class SessionActor(AsyncioActor):
                 self._quarantine(broken)
                 return None
             return error
+        finally:
+            inbox.mark = max(inbox.mark, self.state.epoch)
         if before.outbox:
             self.actor_inbox.put(Envelope(_Redeliver(before.outbox)), bounded=False)
         return None

@@ -16,10 +16,17 @@ from .records import CallDone, CallStarted
 
 
 class Open(NamedTuple):
-    """An incarnation of the actor takes over."""
+    """An incarnation of the actor takes over.
+
+    Args:
+        uid: the session's, if it has none yet.
+        above: the highest epoch that was in use in this process. The journal may have lost the
+            incarnation that used it, whose runtime must not pass for one of this incarnation.
+    """
 
     at: float
     uid: str
+    above: int = 0
 
 
 class Send(NamedTuple):

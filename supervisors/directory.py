@@ -264,6 +264,8 @@ class SessionDirectory(AsyncioActor):
         refs = [cell.ref for cell in cells if cell.ref is not None]
         for cell in cells:
             cell.directory = None
+            if cell.timer is not None:
+                cell.timer.cancel()
         stops = [ref.stop(block=False) for ref in refs]
         if not await _all_of(stops, _STOP_WITHIN):
             for ref in refs:

@@ -183,7 +183,8 @@ def late_exit(draft: Draft, end: RuntimeExit) -> None:
 def open_(draft: Draft, command: Open) -> None:
     """Take over what an earlier incarnation left; the same clause for a first start."""
     state = draft.state
-    draft.emit(SessionOpened, epoch=state.epoch + 1, uid=state.uid or command.uid)
+    epoch = max(state.epoch, command.above) + 1
+    draft.emit(SessionOpened, epoch=epoch, uid=state.uid or command.uid)
     running = draft.state.running
     if running is None:
         next_turn(draft)

@@ -59,6 +59,16 @@ def test_calls_are_equal_by_tool_and_canonical_arguments() -> None:
     assert attempts.one(equal).answered_from == first.call_id
 
 
+def test_a_version_is_answered_by_its_own_results() -> None:
+    ways: tuple[GoOn, ...] = (Attempts.crash, Attempts.interrupt)
+    for go_on in ways:
+        attempts = Attempts()
+        first, second = attempts.wave(find({}), find_2({}))
+        go_on(attempts)
+        answers = attempts.wave(find_2({}), find({}))
+        assert [got.answered_from for got in answers] == [second.call_id, first.call_id]
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -335,6 +345,15 @@ def test_in_a_wave_one_call_takes_the_old_key_and_the_next_has_its_own() -> None
     one, two = attempts.wave(put(1), put(1))
     assert one.key == unknown.key
     assert two.key != unknown.key
+
+
+def test_each_old_key_of_several_is_given_once_in_a_wave() -> None:
+    attempts = Attempts()
+    unknown = attempts.wave(put(1), put(1), ends=[UNKNOWN, UNKNOWN])
+    attempts.finish()
+    one, two, three = attempts.wave(put(1), put(1), put(1))
+    assert [one.key, two.key] == [got.key for got in unknown]
+    assert three.key not in {one.key, two.key}
 
 
 def test_an_old_key_is_given_once_although_its_place_comes_later() -> None:
@@ -793,6 +812,14 @@ def test_a_late_result_answers_within_the_attempt_that_made_the_call() -> None:
     attempts.late(unknown)
     assert attempts.one(book(1)).result == unknown.call_id
     assert attempts.one(book(1)).was_started
+
+
+def test_within_its_turn_a_late_result_answers_a_fresh_call_too() -> None:
+    attempts = Attempts()
+    unknown = attempts.one(book(1).fresh(), UNKNOWN)
+    attempts.late(unknown)
+    attempts.crash()
+    assert attempts.one(book(1).fresh()).result == unknown.call_id
 
 
 def test_a_late_result_answers_an_attempt_that_had_asked_before() -> None:

@@ -147,6 +147,12 @@ async def test_old_history_is_forgotten() -> None:
     assert list(await forgetful.history(ANN, 50)) == []
 
 
+async def test_two_hundred_entries_of_history_are_kept_unless_told_otherwise() -> None:
+    journal = MemoryJournal()
+    journal.append(ANN, [entry(1)], [line(str(number)) for number in range(250)])
+    assert texts(await journal.history(ANN, 999)) == [str(number) for number in range(50, 250)]
+
+
 def test_a_negative_length_of_history_is_refused() -> None:
     with pytest.raises(ValueError, match=r"not -1: give 0 or more"):
         MemoryJournal(keep_history=-1)

@@ -304,6 +304,11 @@ def test_an_entry_spans_as_many_positions_as_it_has_events_and_survives_json(
         assert EVENTS.validate_json(event.model_dump_json()) == event
 
 
+def test_an_entry_of_nothing_has_no_events() -> None:
+    empty = Progressed(7, 1.5, Fence(9, 3, 2))
+    assert (empty.span, empty.events(KEY), empty.calls) == (0, [], ())
+
+
 def test_an_entry_of_late_ends_is_told_apart() -> None:
     assert Progressed(7, 1.5, Fence(9, 3, 2), (DONE._replace(late=True),)).is_late
     assert not Progressed(7, 1.5, Fence(9, 3, 2), (DONE,)).is_late

@@ -103,6 +103,16 @@ def test_partial_results_survive_json(
     assert through_json(PartialResults, left) == left
 
 
+def test_what_is_not_said_of_a_call_is_the_harmless_thing() -> None:
+    one = record("1", CallStatus.COMPLETED)
+    assert (one.version, one.carry, one.answered_from) == ("", True, None)
+    assert (one.turn, one.attempt, one.started_at, one.ended_at) == (0, 1, 0.0, 0.0)
+    assert (one.result, one.error, one.senders) == (None, None, ())
+    assert CallError(type="E", message="").retryable is False
+    assert PartialResults().reason is Reason.SUPERSEDED
+    assert PartialResults() == PartialResults(calls=(), said=(), draft=None, state=None)
+
+
 def test_a_step_survives_json() -> None:
     step = StepRecord(key="model", result={"words": [1]})
     assert through_json(StepRecord, step) == step

@@ -18,6 +18,11 @@ def test_by_default_a_turn_has_three_attempts_in_all() -> None:
     assert policy.retry_after(4, 0.0) is None
 
 
+def test_by_default_the_wait_is_short_and_grows_to_ten_seconds() -> None:
+    assert Backoff() == Backoff(minimum=0.1, maximum=10.0, jitter=0.2)
+    assert RestartPolicy() == RestartPolicy(max_attempts=3, backoff=Backoff())
+
+
 def test_a_policy_of_one_attempt_never_retries() -> None:
     assert RestartPolicy(max_attempts=1).retry_after(1, 0.5) is None
 

@@ -4,7 +4,7 @@ import pytest
 
 from wavebreak.actors.machine.reports import advance
 from wavebreak.actors.machine.state import Rules, Status
-from wavebreak.messages.commands import DeliveryDone, Progress
+from wavebreak.messages.commands import DeliveryDone, Open, Progress
 from wavebreak.messages.events import (
     CallEnded,
     DeliveryEnded,
@@ -482,6 +482,15 @@ def test_the_first_start_gives_the_session_its_uid_and_an_epoch() -> None:
     driver.crash_and_open()
     driver.rules = LASTING
     assert (driver.state.uid, driver.state.epoch, driver.state.position) == ("uid", 2, 2)
+
+
+def test_an_epoch_is_above_every_other_that_was_in_use() -> None:
+    driver = Driver()
+    driver.decide(Open(driver.at, "uid", above=6))
+    assert driver.state.epoch == 7
+    driver.state = driver.state._replace(status=Status.RECOVERING)
+    driver.decide(Open(driver.at, "uid", above=3))
+    assert driver.state.epoch == 8
 
 
 def test_a_session_keeps_its_uid_over_incarnations() -> None:

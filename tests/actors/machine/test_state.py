@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from wavebreak.actors.machine.state import SessionState, Status, due, view_of
 from wavebreak.messages.ids import Fence
 from wavebreak.messages.policies import AfterWave, Enqueue, Now
@@ -88,3 +92,23 @@ def test_what_is_replaced_by_hand_for_speed_is_what_replace_does() -> None:
     state = driver.state
     changed = driver.running._replace(wave=7)
     assert state.got_further(99, changed) == state._replace(position=99, running=changed)
+    fields: dict[str, Any] = {"batch": 3, "last_reply": None, "waiting": ()}
+    assert state.changed(99) == state._replace(position=99)
+    assert state.changed(99, **fields) == state._replace(position=99, **fields)
+    with pytest.raises(KeyError):
+        state.changed(99, no_such_field=1)
+
+
+def test_only_the_fence_of_the_running_attempt_is_current() -> None:
+    driver = running()
+    epoch, turn, attempt = fence = driver.fence
+    assert driver.state.is_current(fence)
+    for other in (
+        Fence(epoch + 1, turn, attempt),
+        Fence(epoch, turn + 1, attempt),
+        Fence(epoch, turn, attempt + 1),
+    ):
+        assert not driver.state.is_current(other)
+    driver.exit("done")
+    assert not driver.state.is_current(fence)
+    assert not driver.state.is_current(driver.fence)
