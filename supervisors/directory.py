@@ -139,9 +139,11 @@ class Door:
             cells = tuple(self.cells.values())
         quiet: list[Future[None]] = []
         for cell in cells:
-            if cell.timer is not None:
-                cell.timer.cancel()  # it is at rest between two incarnations, and so it stays
-                continue
+            if cell.timer is not None and self.directory is not None:
+                # Between two incarnations: the next one has no more time to wait for.
+                cell.timer.cancel()
+                cell.timer = None
+                self.directory.put(StartSession(cell), bounded=False)
             quiet.append(Future(self.loop))
             cell.mailbox.put(Envelope(ShutdownRequest(how, quiet[-1])), Lane.CONTROL)
         return quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from wavebreak.actors.exit import Exit
 from wavebreak.actors.future import Future
+from wavebreak.messages.errors import ChildRestarting, ChildRunning
 from wavebreak.supervisors.child_spec import ChildSpec, Restart
 from wavebreak.supervisors.children import ChildState, Report, ReportKind
 from wavebreak.supervisors.life import force
@@ -105,7 +107,9 @@ async def test_in_chaos_nothing_is_lost_that_the_budget_did_not_end(
         await asyncio.sleep(0.001)
     for info in await sup.which_children():
         if info.state is ChildState.DOWN:
-            await sup.restart_child(info.id)
+            # A thread may be found dead only now: its restart then starts its siblings too.
+            with contextlib.suppress(ChildRunning, ChildRestarting):
+                await sup.restart_child(info.id)
     await sup.stop(block=False)
     for answer in chaos.asked:
         # Every message has an outcome: an answer, its error, or that the actor is dead.
