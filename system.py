@@ -20,8 +20,9 @@ from .actors.failures import retryable_by
 from .actors.hub import EventHub
 from .actors.machine.state import Rules
 from .actors.moments import Moments
+from .actors.recorded import Services
 from .actors.runtime import RuntimeActor, function_runtime
-from .actors.session import Services, SessionActor
+from .actors.session import SessionActor
 from .actors.session_face import Session, check_key
 from .actors.turn_engine import Environment
 from .journal.memory import MemoryJournal

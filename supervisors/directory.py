@@ -22,8 +22,9 @@ from .restart_policy import Backoff
 
 if TYPE_CHECKING:
     from ..actors.exit import Notice
+    from ..actors.recorded import Services
     from ..actors.reference import LoopActorRef
-    from ..actors.session import Services, SessionActor
+    from ..actors.session import SessionActor
     from ..messages.ids import SessionKey
     from ..messages.policies import How
 

@@ -1,0 +1,270 @@
+"""Who asked a session something, and is answered: once what it says is durable, and always."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from loguru import logger
+
+from ..messages.commands import (
+    Send,
+    Shutdown,
+    Stop,
+)
+from ..messages.errors import (
+    AcceptanceUnknown,
+    SessionError,
+    SessionFailed,
+    SystemClosed,
+    UnknownMessage,
+    WavebreakError,
+)
+from ..messages.policies import POLICIES, Policy
+from ..messages.reasons import TurnOutcome
+from ..messages.view import SessionView
+from .actor import Lifecycle
+from .current import hook_of
+from .exit import Exit, ExitKind
+from .machine.state import Status, view_of
+from .mailbox import Envelope
+from .recorded import STOPPED, RecordedActor, Services
+from .requests import (
+    OutcomeRequest,
+    ReadRequest,
+    SendRequest,
+    ShutdownRequest,
+    StopAgain,
+    StopRequest,
+    StopResult,
+)
+from .waiters import Waiters
+
+if TYPE_CHECKING:
+    from ..messages.ids import SessionKey
+    from ..messages.message import SessionMessage
+    from .future import Future
+    from .mailbox import Mailbox
+    from .steps import Step
+
+
+class AnsweringActor(RecordedActor):
+    """Takes messages, stops and questions; nobody who asked is left waiting.
+
+    The arguments are those of :class:`RecordedActor`.
+    """
+
+    __slots__ = ("_choosing", "_waiters")
+
+    def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
+        super().__init__(key, services, mailbox)
+        self._waiters = Waiters()
+        self._choosing: SendRequest | None = None
+
+    def choose_policy(
+        self, message: SessionMessage, view: SessionView
+    ) -> Policy | Awaitable[Policy]:
+        """Choose the policy of a message that brings none; plain or async.
+
+        While an async choice is under way, the messages behind it wait.
+        """
+        del message, view
+        return self._services.policy
+
+    @property
+    def view(self) -> SessionView:
+        """The session as choosers and hooks may see it."""
+        return view_of(self.state)
+
+    def _actor_end(
+        self, ended: Exit, envelope: Envelope | None = None, result: object = None
+    ) -> Step | None:
+        if envelope is not None and ended.cause is not None:
+            self._leave(envelope.message, ended.cause)
+        return super()._actor_end(ended, envelope, result)
+
+    def _leave(self, request: object, error: BaseException) -> None:
+        """Answer who asked for what ends this incarnation: nobody is left waiting."""
+        if isinstance(request, SendRequest):
+            unknown = AcceptanceUnknown(request.message.message_id)
+            unknown.__cause__ = error
+            request.accepted.try_set_error(unknown)
+        elif isinstance(request, StopRequest | StopAgain):
+            request.stopped.try_set_error(self._unconfirmed(error))
+        elif isinstance(request, OutcomeRequest):
+            self._ask_again(request)
+        elif isinstance(request, ShutdownRequest):
+            self._waiters.shutdown = request  # passed on with the others
+        elif isinstance(request, ReadRequest):
+            request.state.try_set_error(error)
+
+    def _unconfirmed(self, cause: BaseException | None = None) -> SessionError:
+        msg = f"it is not known whether the stop of session {str(self._key)!r} counts: stop again"
+        error = SessionError(msg)
+        error.__cause__ = cause
+        return error
+
+    def _is_failed(self, waiter: Future[Any]) -> bool:
+        """Whether the journal is corrupt; then there is no answer but this."""
+        if self.state.status is not Status.FAILED:
+            return False
+        msg = f"the journal of session {str(self._key)!r} is corrupt: repair it, then resume"
+        waiter.try_set_error(SessionFailed(msg))
+        return True
+
+    def _on_send(self, request: SendRequest, stamp: int) -> Awaitable[None] | None:
+        if request.policy is None and type(self).choose_policy is not AnsweringActor.choose_policy:
+            return self._choose_and_send(request, stamp)
+        self._send(request, request.policy or self._services.policy, stamp)
+        return None
+
+    async def _choose_and_send(self, request: SendRequest, stamp: int) -> None:
+        self._choosing = request
+        policy = await self._chosen(request.message)
+        self._choosing = None
+        if self.lifecycle is not Lifecycle.STOPPED:  # else it was given up meanwhile, and answered
+            self._send(request, policy, stamp)
+
+    async def _chosen(self, message: SessionMessage) -> Policy:
+        try:
+            chosen = self.choose_policy(message, self.view)
+            policy = await self._hooked(chosen) if inspect.isawaitable(chosen) else chosen
+        except Exception as error:  # noqa: BLE001 - no message is lost because a chooser is wrong
+            logger.opt(exception=error).error("choose_policy of {} failed", self)
+        else:
+            if type(policy) in POLICIES:
+                return policy
+            logger.error("choose_policy of {} chose {!r}, which is no policy", self, policy)
+        return self._services.policy
+
+    def _send(self, request: SendRequest, policy: Policy, stamp: int) -> None:
+        now = self._services.now()
+        message = request.message
+        if self._waiters.shutdown is not None and self._came_too_late(request):
+            return
+        if not message.received_at:
+            message = message.trusted({**message.__dict__, "received_at": now})
+        deadline_at = None if request.deadline is None else now + request.deadline
+        command = Send(now, stamp, message, policy, deadline_at, request.fingerprint)
+        try:
+            request.receipt.duplicate = not self._apply(command)
+        except WavebreakError as error:
+            request.accepted.try_set_error(error)
+            return
+        if self._releases is None:
+            request.accepted.try_set(request.receipt)
+            return
+        self._releases.when_durable(
+            partial(request.accepted.try_set, request.receipt),
+            partial(request.accepted.try_set_error, AcceptanceUnknown(message.message_id)),
+        )
+
+    def _came_too_late(self, request: SendRequest) -> bool:
+        """Whether the session has come to rest for good; what it knows it still confirms."""
+        state = self.state
+        if state.status is not Status.IDLE or request.message.message_id in state.remembered:
+            return False
+        msg = f"session {str(self._key)!r} is closing: send the message again after restart"
+        request.accepted.try_set_error(SystemClosed(msg))
+        return True
+
+    def _on_stop(self, request: StopRequest, stamp: int) -> None:
+        if self._is_failed(request.stopped):
+            return
+        now, running = self._services.now(), self.state.running
+        self._apply(Stop(now, stamp, request.how, request.backlog, request.reason, request.detail))
+        if running is None or request.from_within:
+            self._tell_stopped(request, StopResult(running.number if running else None, None))
+        else:
+            self._waiters.add_stop(request, stamp, running.number)
+
+    def _on_stop_again(self, again: StopAgain, stamp: int) -> None:
+        """The turn ended when this incarnation took over, unless the stop was lost with it."""
+        running, request = self.state.running, again.request
+        if running is None or running.number != again.turn:
+            ended = StopResult(again.turn, TurnOutcome.STOPPED)
+            known = self.state.turn >= again.turn
+            self._tell_stopped(request, ended if known else StopResult(None, None))
+        elif running.stop is not None and running.stop.backlog is not None:
+            self._waiters.add_stop(request, again.stamp, again.turn)
+        else:
+            self._on_stop(request, min(again.stamp, stamp))  # a new mailbox counts anew
+
+    def _tell_stopped(self, request: StopRequest, result: StopResult) -> None:
+        stopped = request.stopped
+        self._when_durable(
+            partial(stopped.try_set, result),
+            lambda: stopped.try_set_error(self._unconfirmed()),
+        )
+
+    def _ask_again(self, request: OutcomeRequest | ReadRequest) -> None:
+        """Leave a question to the next incarnation, which knows what the journal has."""
+        self.actor_inbox.put(Envelope(request), bounded=False)
+
+    def _on_outcome(self, request: OutcomeRequest, _stamp: int) -> None:
+        if self._is_failed(request.outcome):
+            return
+        known = self.state.remembered.get(request.message_id)
+        if known is None:
+            msg = (
+                f"session {str(self._key)!r} does not know message {request.message_id!r}: it "
+                "was never accepted, or so long ago that it is forgotten"
+            )
+            request.outcome.try_set_error(UnknownMessage(msg))
+        elif known.outcome is None:
+            self._waiters.add_outcome(request)
+        else:
+            self._when_durable(
+                partial(request.outcome.try_set, known.outcome), partial(self._ask_again, request)
+            )
+
+    def _on_read(self, request: ReadRequest, _stamp: int) -> None:
+        if self._is_failed(request.state):
+            return
+        saved = self.state.saved
+        try:
+            state = request.model() if saved is None else request.model.model_validate(saved)
+        except Exception as error:  # noqa: BLE001 - a program's validators raise what they like
+            request.state.try_set_error(error)
+        else:
+            self._when_durable(
+                partial(request.state.try_set, state), partial(self._ask_again, request)
+            )
+
+    def _on_shutdown(self, request: ShutdownRequest, _stamp: int) -> None:
+        self._waiters.shutdown = request
+        self._apply(Shutdown(self._services.now(), request.how))
+        self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if self._waiters.shutdown is None:
+            return
+        if self.state.running is None or self.state.status is Status.FAILED:
+            self._when_durable(self._waiters.tell_quiet)
+
+    async def _hooked(self, result: Awaitable[Any]) -> Any:
+        """Await what a program's hook gave; the session handles nothing meanwhile."""
+        with hook_of(self._key):
+            return await result
+
+    def _actor_loop_teardown(
+        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+    ) -> None:
+        if self._choosing is not None and ended.cause is not None:
+            self._leave(self._choosing, ended.cause)
+        if ended.kind is ExitKind.NORMAL and self._waiters.shutdown is not None:
+            self._waiters.detach(self._key)
+        else:
+            self._waiters.pass_on(self.actor_inbox)
+        super()._actor_loop_teardown(ended, envelope, result)
+
+    ANSWERED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
+        SendRequest: _on_send,
+        StopRequest: _on_stop,
+        OutcomeRequest: _on_outcome,
+        ReadRequest: _on_read,
+        ShutdownRequest: _on_shutdown,
+        StopAgain: _on_stop_again,
+    }

@@ -1,0 +1,308 @@
+"""The actor whose state is the fold of its journal, and out of which nothing leaves too early.
+
+The session in three layers, each a file: what is recorded and recovered (here), who asked and is
+answered (``answering.py``), the running turn and what follows from events (``session.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pykka
+from loguru import logger
+
+from ..journal.base import Recorded
+from ..messages.commands import (
+    Command,
+    Open,
+    TimeIsUp,
+)
+from ..messages.errors import (
+    JournalCorrupt,
+)
+from ..messages.events import (
+    Entry,
+    Progressed,
+)
+from ..messages.policies import Policy
+from .actor import AsyncioActor, Lifecycle
+from .exit import Exit, ExitKind
+from .machine.evolve import fold
+from .machine.state import Rules, SessionState, Status, due
+from .machine.table import decide
+from .mailbox import Envelope, Lane
+from .release import Releases
+from .requests import (
+    AbandonRuntime,
+    StartRuntime,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..journal.base import Commit, Journal
+    from ..messages.ids import SessionKey
+    from ..messages.message import Delivery
+    from .hub import EventHub
+    from .mailbox import Mailbox
+    from .steps import Step
+
+
+STOPPED = Exit(ExitKind.NORMAL, None, "stop")
+
+
+class Services(NamedTuple):
+    """What a session is handed by whoever starts it.
+
+    Args:
+        policy: of messages that bring none.
+        now: the clock, in seconds since the epoch.
+        new_uid: makes up a session's uid.
+        runtimes: tells the runtime supervisor.
+        deliver: hands a delivery on, once it may leave.
+    """
+
+    journal: Journal
+    rules: Rules
+    policy: Policy
+    hub: EventHub
+    now: Callable[[], float]
+    new_uid: Callable[[], str]
+    runtimes: Callable[[StartRuntime | AbandonRuntime], None]
+    deliver: Callable[[SessionKey, Delivery], None]
+
+
+class _JournalLost(NamedTuple):
+    """The journal could not say whether it has what was appended."""
+
+    error: Exception
+
+
+class _Redeliver(NamedTuple):
+    """What was on its way to the user when this incarnation took over.
+
+    Handed on behind what already waits in the mailbox: its acknowledgement may be there.
+    """
+
+    outbox: tuple[Delivery, ...]
+
+
+class RecordedActor(AsyncioActor):
+    """Recovers its state from the journal, lets the machine decide, and records what happened.
+
+    Args:
+        key: names the session.
+        services: what it is handed.
+        mailbox: the session's, which outlives incarnations.
+    """
+
+    __slots__ = (
+        "_commit",
+        "_due",
+        "_key",
+        "_releases",
+        "_services",
+        "_timer",
+        "state",
+    )
+
+    _AT_ONCE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
+    """What follows from an event within the process: nothing that anybody outside could see."""
+
+    _WHEN_DURABLE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
+    """What follows from an event outside: nothing leaves before it is durable."""
+
+    def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
+        super().__init__(mailbox=mailbox)
+        self._key = key
+        self._services = services
+        self.state = SessionState(key)
+        self._commit: Commit | None = None
+        self._releases: Releases | None = None  # until a commit has to be waited for
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+
+    # --- recovery: the same fold, no second path ---
+
+    def _start_actor_loop(self) -> None:
+        self._actor_start_here()
+
+    def _actor_loop_setup(self) -> None:
+        try:
+            recorded = self._services.journal.load(self._key)
+        except BaseException as error:  # noqa: BLE001 - it must not end whoever starts sessions
+            self._loaded(None, error)
+            return
+        if isinstance(recorded, Recorded):
+            self._loaded(recorded, None)
+        else:
+            self._actor_go((recorded, self._loaded))
+
+    def _loaded(self, recorded: Recorded | None, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, JournalCorrupt):
+            # It may be read another time: the directory tries again, and answers if it cannot.
+            self._actor_go(self._actor_end(Exit.of(error, "start")))
+            return
+        if recorded is None:
+            self._quarantine(error or JournalCorrupt(self._key))
+        else:
+            self._recover(recorded)
+        super()._actor_loop_setup()
+
+    def _recover(self, recorded: Recorded) -> None:
+        snapshot = recorded.snapshot
+        state = snapshot if isinstance(snapshot, SessionState) else self.state
+        try:
+            state = fold(state, recorded.entries)
+        except Exception as error:  # noqa: BLE001 - this session is quarantined, no other
+            self._quarantine(error)
+        else:
+            # Whatever it was doing, an earlier incarnation did: this one takes over by `Open`.
+            self.state = state._replace(status=Status.RECOVERING)
+
+    def _quarantine(self, error: BaseException) -> None:
+        logger.opt(exception=error).error("session {} cannot be recovered", self._key)
+        self.state = self.state._replace(status=Status.FAILED)
+
+    def _actor_started(self, result: object, error: BaseException | None) -> Step | None:
+        if error is None and self.state.status is not Status.FAILED:
+            error = self._open()
+        return super()._actor_started(result, error)
+
+    def _open(self) -> Exception | None:
+        """Take over; what the journal raises is given back, for a later incarnation to try."""
+        before = self.state
+        inbox = self.actor_inbox
+        command = Open(self._services.now(), self._services.new_uid(), inbox.mark)
+        try:
+            self._apply(command)
+        except Exception as error:  # noqa: BLE001 - this session is quarantined, no other
+            try:
+                decide(before, command, self._services.rules)
+            except Exception as broken:  # noqa: BLE001 - so it was the machine, not the journal
+                self._quarantine(broken)
+                return None
+            return error
+        finally:
+            inbox.mark = max(inbox.mark, self.state.epoch)
+        if before.outbox:
+            self.actor_inbox.put(Envelope(_Redeliver(before.outbox)), bounded=False)
+        return None
+
+    def _on_redeliver(self, message: _Redeliver, _stamp: int) -> None:
+        left = {delivery.delivery_id for delivery in self.state.outbox}
+        for delivery in message.outbox:
+            if delivery.delivery_id in left:
+                self._services.deliver(self._key, delivery)
+
+    # --- decide, append, evolve, carry out ---
+
+    def _apply(self, command: Command) -> bool:
+        """Let the machine decide, record what happened, carry it out; whether anything did."""
+        services = self._services
+        decision = decide(self.state, command, services.rules)
+        entries = decision.entries
+        if not entries:
+            return False
+        commit = self._commit = services.journal.append(self._key, entries, decision.history)
+        self.state = decision.state
+        for entry in entries:
+            act = self._AT_ONCE.get(type(entry))
+            if act is not None:
+                act(self, entry)
+        if self._releases is None and commit.done and commit.error is None:
+            self._release(entries)
+        else:
+            self._hold(commit, entries)
+        self._arm_timer()
+        return True
+
+    def _hold(self, commit: Commit, entries: Sequence[Entry]) -> None:
+        """Let out what these entries allow when they are durable, in order."""
+        if self._releases is None:
+            self._releases = Releases(self._journal_lost)
+        self._releases.after(commit, partial(self._release_later, entries))
+
+    def _release_later(self, entries: Sequence[Entry]) -> None:
+        if self.lifecycle is not Lifecycle.STOPPED:
+            self._release(entries)
+        elif self._services.hub.watched:
+            # The next incarnation has folded these: it answers, delivers and keeps the snapshot.
+            for entry in entries:
+                self._tell_subscribers(entry)
+
+    def _when_durable(
+        self, act: Callable[[], object], otherwise: Callable[[], object] | None = None
+    ) -> None:
+        if self._releases is None:
+            act()
+        else:
+            self._releases.when_durable(act, otherwise)
+
+    def _release(self, entries: Sequence[Entry]) -> None:
+        """Let out what these entries allow; they are durable."""
+        watched = self._services.hub.watched
+        for entry in entries:
+            act = self._WHEN_DURABLE.get(type(entry))
+            if act is not None:
+                act(self, entry)
+            if watched:
+                self._tell_subscribers(entry)
+
+    def _tell_subscribers(self, entry: Entry) -> None:
+        hub, key = self._services.hub, self._key
+        for event in entry.events(key) if isinstance(entry, Progressed) else (entry,):
+            hub.publish(key, event)
+
+    def _journal_lost(self, error: Exception) -> None:
+        """Nobody can say what the journal has: end, so that the next incarnation folds it."""
+        with contextlib.suppress(pykka.ActorDeadError):  # there is none: the system closes
+            self.actor_inbox.put(Envelope(_JournalLost(error)), Lane.CONTROL)
+
+    # at once, within the process
+
+    def _on_journal_lost(self, lost: _JournalLost, _stamp: int) -> None:
+        raise lost.error
+
+    # --- time ---
+
+    def _arm_timer(self) -> None:
+        when = due(self.state)
+        if when == self._due:
+            return
+        self._due = when
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if when is not None:
+            delay = max(0.0, when - self._services.now())
+            self._timer = self._loop.call_later(delay, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = self._due = None
+        if self.lifecycle is Lifecycle.RUNNING:
+            self.actor_inbox.put(Envelope(TimeIsUp(self._services.now())), bounded=False)
+
+    def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> None:
+        when = due(self.state)
+        if not self._apply(command) and when is not None and when > command.at:
+            self._arm_timer()  # loops may call a timer a little early
+
+    def _actor_loop_teardown(
+        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._releases is not None:
+            self._releases.let_go()
+        super()._actor_loop_teardown(ended, envelope, result)
+
+    RECORDED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
+        TimeIsUp: _on_time_is_up,
+        _Redeliver: _on_redeliver,
+        _JournalLost: _on_journal_lost,
+    }
