@@ -6,20 +6,20 @@ versions add events and fields, and change none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
+    Discriminator,
     Field,
     PlainSerializer,
     SerializeAsAny,
+    Tag,
     ValidationInfo,
     field_validator,
 )
 
 from .ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
-from .message import Reply, SessionMessage, UserMessage
+from .message import Reply, SessionMessage, of_its_class
 from .model import Frozen
 from .policies import How, Policy
 from .reasons import (
@@ -88,24 +88,7 @@ class MessageAccepted(Event):
     @field_validator("message", mode="before")
     @classmethod
     def _of_its_class(cls, message: object, info: ValidationInfo) -> object:
-        """A message that comes out of a journal is of the class that ``message_type`` names.
-
-        Who decodes gives classes of their own as ``context={"message_types": {name: class}}``.
-        """
-        if isinstance(message, SessionMessage):
-            return message
-        name = info.data.get("message_type", "")
-        context = cast("Mapping[str, Mapping[str, type[SessionMessage]]]", info.context or {})
-        kind = context.get("message_types", {}).get(name) or _OUR_MESSAGES.get(name)
-        if kind is None:
-            msg = f"no class {name!r} is known: ActorSystem(..., message_types=({name},))"
-            raise ValueError(msg)
-        return kind.model_validate(message, context=info.context)
-
-
-_OUR_MESSAGES: Mapping[str, type[SessionMessage]] = MappingProxyType(
-    {kind.__name__: kind for kind in (SessionMessage, UserMessage)}
-)
+        return of_its_class(message, info.data.get("message_type", ""), info)
 
 
 class TurnStarted(Event):
@@ -433,6 +416,17 @@ class Progressed(NamedTuple):
 
 Entry = Event | Progressed
 """What a journal records."""
+
+
+def _sort_of(entry: object) -> str:
+    return "progressed" if isinstance(entry, list | tuple) else "event"
+
+
+AnyEntry = Annotated[
+    Annotated[Progressed, Tag("progressed")] | Annotated[AnyEvent, Tag("event")],
+    Discriminator(_sort_of),
+]
+"""Any entry; for decoding. In JSON a ``Progressed`` is an array, an event an object."""
 
 
 def idempotency_key(uid: str, call_id: CallId) -> IdempotencyKey:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import SerializeAsAny
+from pydantic import SerializeAsAny, ValidationInfo, field_validator
 
-from .message import Reply, SessionMessage
+from .message import Reply, SessionMessage, of_its_class
 from .model import Frozen
 
 
@@ -24,6 +24,7 @@ class HistoryEntry(Frozen):
     Args:
         turn: the turn it belongs to.
         text: its words, as a model should read them.
+        message_type: the name of the message's class; empty if there is none.
         message: the message, for a ``message``.
         reply: the reply, for a ``reply``.
         interrupted: whether it comes from a turn that was interrupted after it.
@@ -33,7 +34,15 @@ class HistoryEntry(Frozen):
     kind: HistoryKind
     turn: int
     text: str
+    message_type: str = ""
     message: SerializeAsAny[SessionMessage] | None = None
     reply: Reply | None = None
     interrupted: bool = False
     at: float
+
+    @field_validator("message", mode="before")
+    @classmethod
+    def _of_its_class(cls, message: object, info: ValidationInfo) -> object:
+        if message is None:
+            return None
+        return of_its_class(message, info.data.get("message_type", ""), info)

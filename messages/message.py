@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Self, cast
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from .ids import DeliveryId
 from .model import Frozen
@@ -75,6 +77,39 @@ class UserMessage(SessionMessage):
     def as_text(self) -> str:
         """The text itself."""
         return self.text
+
+
+def of_its_class(message: object, name: str, info: ValidationInfo) -> object:
+    """A message that comes out of a journal, as one of the class of that name.
+
+    Who decodes gives classes of their own as ``context={"message_types": {name: class}}``.
+
+    Raises:
+        ValueError: no class of that name is known.
+    """
+    if isinstance(message, SessionMessage):
+        return message
+    context = cast("Mapping[str, Mapping[str, type[SessionMessage]]]", info.context or {})
+    kind = context.get("message_types", {}).get(name) or _OUR_MESSAGES.get(name)
+    if kind is None:
+        msg = f"no class {name!r} is known: ActorSystem(..., message_types=({name},))"
+        raise ValueError(msg)
+    return kind.model_validate(message, context=info.context)
+
+
+def _with_its_name(pair: object, info: ValidationInfo) -> object:
+    if isinstance(pair, list | tuple):
+        name, message = cast("tuple[str, object]", pair)
+        return of_its_class(message, name, info)
+    return pair
+
+
+NamedMessage = Annotated[SessionMessage, BeforeValidator(_with_its_name)]
+"""A message that is stored beside the name of its class: ``[name, message]``."""
+
+_OUR_MESSAGES: Mapping[str, type[SessionMessage]] = MappingProxyType(
+    {kind.__name__: kind for kind in (SessionMessage, UserMessage)}
+)
 
 
 class Reply(Frozen):

@@ -51,6 +51,7 @@ def _entry(
             "kind": kind,
             "turn": turn,
             "text": text,
+            "message_type": "" if message is None else type(message).__name__,
             "message": message,
             "reply": reply,
             "interrupted": interrupted,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from ...messages.events import Entry, Progressed
+from ...messages.events import AnyEntry, Progressed
 from ...messages.ids import CallId, Fence, SessionKey
+from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import How, Now, Policy
 from ...messages.reasons import Backlog, CallStatus, Reason
+from ...messages.records import CallRecord, CallStarted, PartialResults
 from ...messages.view import SessionView
-
-if TYPE_CHECKING:
-    from ...messages.message import Delivery, MessageOutcome, Reply, SessionMessage
-    from ...messages.records import CallRecord, CallStarted, PartialResults
 
 
 class Status(StrEnum):
@@ -36,7 +34,7 @@ class Status(StrEnum):
 class Waiting(NamedTuple):
     """A message that was accepted and has not ended."""
 
-    message: SessionMessage
+    message: NamedMessage
     policy: Policy
     deadline_at: float | None
 
@@ -72,7 +70,7 @@ class Running(NamedTuple):
     attempt: int
     messages: tuple[Waiting, ...]
     deadline_at: float | None
-    log: tuple[Entry, ...] = ()
+    log: tuple[AnyEntry, ...] = ()
     wave: int = 0
     saved: Any = None
     stop: Stopping | None = None

@@ -1,0 +1,51 @@
+"""The session's state as bytes and back, for snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from ...messages.message import SessionMessage
+from .state import SessionState
+
+
+class StateForm:
+    """Writes a state down as JSON; by what its fields say they are, so that it knows none by name.
+
+    Args:
+        message_types: the classes that messages may be of, by name.
+    """
+
+    def __init__(self, message_types: Mapping[str, type[SessionMessage]]) -> None:
+        self._adapter: TypeAdapter[SessionState] | None = None  # made when there is one to read
+        self._context = {"message_types": message_types}
+
+    def dump(self, state: object) -> bytes:
+        """The bytes of a state."""
+        return to_json(_plain(state))
+
+    def load(self, data: bytes) -> SessionState:
+        """The state of these bytes.
+
+        Raises:
+            ValueError: they are none of a state.
+        """
+        if self._adapter is None:
+            self._adapter = TypeAdapter(SessionState)
+        return self._adapter.validate_json(data, context=self._context)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds of tuples and mappings; a message goes beside the name of its class."""
+    if isinstance(value, SessionMessage):
+        return [type(value).__name__, value]
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
+    if isinstance(value, Mapping) and not isinstance(value, dict):
+        value = dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in cast("dict[str, Any]", value).items()}
+    return value
