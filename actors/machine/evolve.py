@@ -182,7 +182,7 @@ def _late_end(state: SessionState, done: CallDone, at: float) -> SessionState:
     return state._replace(unknown=kept)
 
 
-def _logged(state: SessionState, event: Event) -> SessionState:
+def _logged(state: SessionState, event: Said | StepEnded) -> SessionState:
     running = _running(state)
     return state.got_further(_at(event), running._replace(log=(*running.log, event)))
 

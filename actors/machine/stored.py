@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, SessionMessage):
         return [type(value).__name__, value]
     if isinstance(value, tuple):
-        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
+        return [_plain(item) for item in cast("Iterable[Any]", value)]
     if isinstance(value, Mapping) and not isinstance(value, dict):
         value = dict(cast("Mapping[str, Any]", value))
     if isinstance(value, dict):
