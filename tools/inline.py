@@ -25,6 +25,7 @@ class Inline:
         coroutine: what to run; it must catch what its work raises.
         context: its contextvars.
         loop: the running loop.
+        waits_for: what the coroutine has yielded, if it was stepped already.
     """
 
     __slots__ = (
@@ -47,11 +48,12 @@ class Inline:
         coroutine: Coroutine[Any, Any, None],
         context: Context,
         loop: asyncio.AbstractEventLoop,
+        waits_for: Any = _NOTHING,
     ) -> None:
         self._coroutine = coroutine
         self._context = context
         self._loop = loop
-        self._waits_for: Any = _NOTHING  # what the coroutine yielded and is not over
+        self._waits_for = waits_for  # what the coroutine yielded and is not over
         self._waiter: asyncio.Future[None] | None = None
         self._asked = False
         self._must_cancel = False

@@ -68,14 +68,16 @@ class CallRunner:
         self._scope = scope
         self._retryable = retryable
         self._on_end = on_end
-        self._enters_scope = False
-        self._left = 0  # calls of the wave that were not told of as ended
-        self._late: tuple[Prepared, ...] = ()  # rare: no container in each turn for them
-        self._inline: Inline | None = None
-        self._fatal: BaseException | None = None
-        self._agent: asyncio.Task[Any] | None = None
-        self._cancellings = 0
-        self._escaped = False  # whether the agent's cancellation came out of the inline call
+
+    # What most turns never change is not set in each of them.
+    _enters_scope: bool = False
+    _left: int = 0  # calls of the wave that were not told of as ended
+    _late: tuple[Prepared, ...] = ()  # rare: no container in each turn for them
+    _inline: Inline | None = None
+    _fatal: BaseException | None = None
+    _agent: asyncio.Task[Any] | None = None
+    _cancellings: int = 0
+    _escaped: bool = False  # whether the agent's cancellation came out of the inline call
 
     @property
     def token(self) -> CancellationToken:
@@ -162,7 +164,12 @@ class CallRunner:
                 raise
             end = self._raised(one, error)
         else:
-            end = self._returned(tool, value)
+            try:
+                valid, result = tool.accept(value)
+            except Exception as error:  # noqa: BLE001  whatever a foreign validator raises
+                end = self._failed(error)
+            else:
+                end = _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
         self._ended(one, end)
 
     # Stopping
@@ -224,7 +231,7 @@ class CallRunner:
                 self._fatal = self._fatal or error
             return self._failed(error)
         is_cancel = isinstance(error, asyncio.CancelledError)
-        if is_cancel and isinstance(one.handle, Inline):
+        if is_cancel and _is_inline(one):
             self._escaped = self._agent_is_cancelled()
         tool = one.call.tool
         if one.asked is Asked.TIMEOUT:
@@ -265,22 +272,19 @@ class CallRunner:
             self._late = tuple(late for late in self._late if late is not one)
             if one.job is not None:
                 self._threads.abandoned -= 1
-            self._tell(one, end)
-        else:
-            self._told(one, end)
+        self._told(one, end, is_late=is_late)
 
-    def _told(self, one: Prepared, end: CallEnd) -> None:
-        one.end = end
-        self._tell(one, end)
-        self._left -= 1
-        if not self._left:
-            self._all_ended()
-
-    def _tell(self, one: Prepared, end: CallEnd) -> None:
+    def _told(self, one: Prepared, end: CallEnd, *, is_late: bool = False) -> None:
+        if not is_late:
+            one.end = end
         try:
             self._on_end(one, end)
         except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
             self._fatal = self._fatal or error
+        if not is_late:
+            self._left -= 1
+            if not self._left:
+                self._all_ended()
 
     def _agent_is_cancelled(self) -> bool:
         return self._agent is not None and self._agent.cancelling() > self._cancellings
@@ -288,7 +292,7 @@ class CallRunner:
     def _was_cut_by_others(self, one: Prepared) -> bool:
         """Whether somebody else cancelled the task that the call runs in."""
         handle = one.handle
-        if isinstance(handle, Inline):
+        if _is_inline(one):
             return self._escaped
         if isinstance(handle, asyncio.Task):
             return cast("asyncio.Task[None]", handle).cancelling() > 0
@@ -299,6 +303,11 @@ class CallRunner:
         if isinstance(one.handle, Inline):
             return one.handle.is_closing
         return not self._loop.is_running()
+
+
+def _is_inline(one: Prepared) -> bool:
+    """Whether a call that is running runs in the agent's task; it has no handle at first."""
+    return one.handle is None or isinstance(one.handle, Inline)
 
 
 def _nobody(one: Prepared, end: CallEnd) -> None:

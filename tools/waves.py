@@ -52,11 +52,12 @@ class WaveRunner(CallRunner):
             loop=loop,
             time=time,
         )
-        self._wave: Sequence[Prepared] = ()
-        self._stopped = False
-        self._tails: set[asyncio.Task[None]] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._draining: list[asyncio.Future[None]] = []
+
+    _wave: Sequence[Prepared] = ()
+    _stopped: bool = False
+    _tails: set[asyncio.Task[None]] | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _draining: list[asyncio.Future[None]] | None = None
 
     @property
     def open(self) -> tuple[Prepared, ...]:
@@ -85,6 +86,19 @@ class WaveRunner(CallRunner):
                 abandoned; only after :meth:`cancel` some may be open still, and told of later.
             BaseException: what a tool raised that is no Exception (SystemExit), after the wave.
         """
+        if self.begin(prepared):
+            await self.join()
+        return [one.end for one in prepared if one.end is not None]
+
+    def begin(self, prepared: Sequence[Prepared]) -> bool:
+        """Start a wave, and run it as far as it comes without waiting.
+
+        Returns:
+            Whether anything is left, and :meth:`join` is to be awaited at once.
+
+        Raises:
+            WaveInProgress: the wave before it still runs.
+        """
         if self._left:
             msg = "a wave runs: await it before you start the next"
             raise WaveInProgress(msg)
@@ -93,12 +107,44 @@ class WaveRunner(CallRunner):
         self._enters_scope = not self._scope.is_active
         self._wave = prepared
         self._left = len(prepared)
-        one = self._start(prepared)
+        inline = None if self._stopped else _inlinable(prepared)
+        for one in prepared:
+            one.host = self
+            if one is inline or one.end is not None:  # on_end may have cancelled the wave
+                continue
+            if self._stopped:
+                self._ended(one, endings.SKIPPED)
+            elif one.gate is not None or one.call.tool.blocking:
+                self._start_behind_gate(one)
+            else:
+                one.handle = self._task(self._perform(one), one.call_id)
+        if inline is not None and inline.end is None:
+            self._step(inline)
+        if self._left or self._inline is not None or self._fatal is not None:
+            return True
+        self._agent = None
+        return False
+
+    def _step(self, one: Prepared) -> None:
+        """Run a call as far as it comes without waiting; most that is left needs no more."""
+        work = self._perform(one)
+        context = copy_context()
+        try:
+            waits_for = context.run(work.send, None)
+        except StopIteration:
+            return
+        self._inline = inline = Inline(work, context, self._loop, waits_for)
+        one.handle = inline
+        if one.asked is not None:  # by itself, in its first step
+            inline.cancel()
+        if one.end is not None:
+            inline.detach()
+
+    async def join(self) -> None:
+        """Wait until the wave is over; raises what :meth:`run` does."""
         cancelled: asyncio.CancelledError | None = None
-        if one is not None and one.end is None:
-            one.handle = self._inline = inline = Inline(
-                self._perform(one), copy_context(), self._loop
-            )
+        inline = self._inline
+        if inline is not None:
             await inline
             self._inline = None
             if inline.thrown is not None or not inline.is_done:
@@ -110,7 +156,12 @@ class WaveRunner(CallRunner):
                 await self._waiter
             except asyncio.CancelledError as error:
                 cancelled = self._give_up(error, cancelled)
-        return self._results(prepared, cancelled)
+        self._agent = None
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            raise fatal
+        if cancelled is not None:
+            raise cancelled
 
     def cancel(self) -> None:
         """End what is not protected, and start nothing more.
@@ -141,32 +192,8 @@ class WaveRunner(CallRunner):
         """Wait until every call of the wave was told of as ended; abandoned ones are."""
         while self._left:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._draining.append(waiter)
+            self._draining = [*(self._draining or ()), waiter]
             await waiter
-
-    def _start(self, prepared: Sequence[Prepared]) -> Prepared | None:
-        """Start all calls but one, which is left to run inline."""
-        inline = None if self._stopped else _inlinable(prepared)
-        for one in prepared:
-            one.host = self
-            if one is inline or one.end is not None:  # on_end may have cancelled the wave
-                continue
-            if self._stopped:
-                self._ended(one, endings.SKIPPED)
-            else:
-                self._start_behind_gate(one)
-        return inline
-
-    def _results(
-        self, prepared: Sequence[Prepared], cancelled: asyncio.CancelledError | None
-    ) -> list[CallEnd]:
-        self._agent = None
-        if self._fatal is not None:
-            fatal, self._fatal = self._fatal, None
-            raise fatal
-        if cancelled is not None:
-            raise cancelled
-        return [one.end for one in prepared if one.end is not None]
 
     def _cancellation_behind(self, inline: Inline) -> asyncio.CancelledError | None:
         """The agent's cancellation, if that and not a tool has cancelled the agent's task.
@@ -211,7 +238,7 @@ class WaveRunner(CallRunner):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._draining:
-            draining, self._draining = self._draining, []
+            draining, self._draining = self._draining, None
             for waiter in draining:
                 if not waiter.done():
                     waiter.set_result(None)
