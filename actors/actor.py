@@ -15,7 +15,7 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from ..messages.errors import ActorError
-from .exit import AskFailed, Exit, ExitKind
+from .exit import NORMAL, AskFailed, Exit, ExitKind
 from .future import Future
 from .living import Living
 from .mailbox import Envelope, Mailbox, running_on
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 BURST = 64
 """How many messages an actor handles in one go before the others of its loop have their turn."""
-
-_NORMAL = Exit(ExitKind.NORMAL, None, "stop")
 
 
 class Lifecycle(Enum):
@@ -100,6 +98,9 @@ class AsyncioActor(pykka.Actor):
     """How many ordinary messages may wait; None for no bound."""
 
     _actor_living: ClassVar[Living[AsyncioActor]] = Living()
+
+    _actor_mark: ClassVar[str] = "_actor_ref"
+    """An attribute that is there once our ``__init__`` was called."""
 
     # Pykka's protocol wants a put() that gives nothing.
     actor_inbox: Mailbox  # type: ignore[assignment]
@@ -193,14 +194,18 @@ class AsyncioActor(pykka.Actor):
     ) -> LoopActorRef[Self]:
         if loop.is_closed():
             raise ActorError(_closed_loop(cls.__name__, loop))
+        return cls._actor_make(loop, *args, **kwargs)._actor_launch()
+
+    @classmethod
+    def _actor_make(cls, loop: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> Self:
         actor = cls.__new__(cls, *args, **kwargs)
         # There before __init__, so that a subclass need not pass the loop on to ours.
         actor._loop = loop  # noqa: SLF001 - a class method, not a stranger
         cls.__init__(actor, *args, **kwargs)
-        if not hasattr(actor, "_actor_ref"):
+        if not hasattr(actor, cls._actor_mark):
             msg = f"{cls.__name__}.__init__() did not call super().__init__(): it has to"
             raise ActorError(msg)
-        return actor._actor_launch()  # noqa: SLF001
+        return actor
 
     def _actor_launch(self) -> LoopActorRef[Self]:
         if self.registered:
@@ -421,7 +426,7 @@ class AsyncioActor(pykka.Actor):
             return self._actor_end(Exit.of(error, "receive"), envelope)
         if self.lifecycle is Lifecycle.STOPPING:
             # Its answer comes when all is done: who asked us to stop finds us stopped.
-            return self._actor_end(_NORMAL, envelope, result)
+            return self._actor_end(NORMAL, envelope, result)
         if envelope.reply_to is not None:
             _answer(envelope.reply_to, result)
         self._actor_busy = False
@@ -473,7 +478,7 @@ class AsyncioActor(pykka.Actor):
         self._actor_loop_teardown(ended, envelope, result)
 
     def _actor_loop_teardown(
-        self, ended: Exit = _NORMAL, envelope: Envelope | None = None, result: object = None
+        self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         """Close the mailbox, answer everyone who still waits, then tell the watchers."""
         self.lifecycle = Lifecycle.STOPPED

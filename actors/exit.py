@@ -39,6 +39,10 @@ class Exit(NamedTuple):
         return cls(kind, cause, phase)
 
 
+NORMAL = Exit(ExitKind.NORMAL, None, "stop")
+"""It was asked to stop, and did."""
+
+
 class AskFailed(NamedTuple):
     """An ``ask`` raised: the asker was told, and the actor lives on.
 

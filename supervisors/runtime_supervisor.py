@@ -41,13 +41,13 @@ class RuntimeDown(NamedTuple):
 class Child:
     """A runtime under supervision, from the order to start it until its end; its own watcher."""
 
-    __slots__ = ("engine", "order", "ref", "successor", "supervisor", "timer")
+    __slots__ = ("engine", "order", "runtime", "successor", "supervisor", "timer")
 
     def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
         self.order = order
         self.supervisor = supervisor
         self.engine: TurnEngine | None = None
-        self.ref: LoopActorRef[Any] | None = None
+        self.runtime: RuntimeActor | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.successor: StartRuntime | None = None
 
@@ -118,7 +118,7 @@ class RuntimeSupervisor(AsyncioActor):
         # Another incarnation of the session left it: it may not work beside the new one.
         before.successor = order
         before.order.control.tell_stop(Now(), Reason.CRASHED)
-        if before.ref is None:
+        if before.runtime is None:
             self._cancel_start(before)
         elif before.timer is None:
             before.timer = self._loop.call_later(self._grace, self._give_up, before)
@@ -139,12 +139,10 @@ class RuntimeSupervisor(AsyncioActor):
         order.control.on_told = None
         try:
             child.engine = TurnEngine(order.given, order.control, self._environment)
-            child.ref = self._runtime.start(child.engine)
+            child.runtime = self._runtime.begin(child.engine, child)
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
             logger.opt(exception=error).error("a runtime of session {} did not start", order.key)
             self._report_down(child, Exit.of(error, "start"))
-            return
-        child.ref.watch(child)
 
     def _report_down(self, child: Child, ended: Exit) -> None:
         with contextlib.suppress(pykka.ActorDeadError):  # the system was closed
@@ -216,10 +214,10 @@ class RuntimeSupervisor(AsyncioActor):
 
     def _let_go(self, child: Child) -> None:
         """Wait for it no longer; it is fenced, and counted until it ends."""
-        if child.ref is not None and child.ref.is_alive():
+        if child.runtime is not None and child.runtime.actor_ref.is_alive():
             logger.warning("a runtime of session {} is abandoned", child.order.key)
             self._abandoned.add(child)
-            child.ref.put(Abandon(), Lane.CONTROL)
+            child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
 
     async def on_stop(self) -> None:  # type: ignore[override]
@@ -230,10 +228,11 @@ class RuntimeSupervisor(AsyncioActor):
             if child.timer is not None:
                 child.timer.cancel()
             child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
-            if child.ref is not None and child.ref.exit is None:
-                left.append(_end_of(child.ref))
-                if child.ref.is_alive():
-                    child.ref.put(Abandon(), Lane.CONTROL)
+            ref = None if child.runtime is None else child.runtime.actor_ref
+            if ref is not None and ref.exit is None:
+                left.append(_end_of(ref))
+                if ref.is_alive():
+                    ref.put(Abandon(), Lane.CONTROL)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST):
                 for end in left:

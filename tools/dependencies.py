@@ -47,7 +47,12 @@ class Dependencies:
 
     def scope(self, turn_info: TurnInfo) -> Scope:
         """What the tools of one turn see."""
-        return Scope(self._providers, turn_info) if self._providers else self._empty
+        return self.nothing or Scope(self._providers, turn_info)
+
+    @property
+    def nothing(self) -> Scope | None:
+        """What the tools of every turn see, as long as nothing is given."""
+        return None if self._providers else self._empty
 
     @contextmanager
     def override(self, mapping: Given) -> Generator[None]:
@@ -93,6 +98,11 @@ class Scope:
         self._closed = False
         # Whether something has to be awaited, or closed later: then await open().
         self.needs_opening = providers.opens
+
+    @property
+    def needs_closing(self) -> bool:
+        """Whether the end of the turn is of any matter to it."""
+        return bool(self._providers)
 
     @property
     def is_active(self) -> bool:

@@ -60,6 +60,11 @@ class WaveRunner(CallRunner):
     _draining: list[asyncio.Future[None]] | None = None
 
     @property
+    def is_running(self) -> bool:
+        """Whether a call of the last wave was not told of as ended."""
+        return self._left > 0
+
+    @property
     def open(self) -> tuple[Prepared, ...]:
         """The calls whose real end was not seen yet, abandoned ones too."""
         return (*[one for one in self._wave if one.end is None], *self._late)
