@@ -99,6 +99,9 @@ class AsyncioActor(pykka.Actor):
 
     _actor_living: ClassVar[Living[AsyncioActor]] = Living()
 
+    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {}
+    """Plain handlers of what actors hand each other all the time; ``handle`` knows them, too."""
+
     _actor_mark: ClassVar[str] = "_actor_ref"
     """An attribute that is there once our ``__init__`` was called."""
 
@@ -111,6 +114,11 @@ class AsyncioActor(pykka.Actor):
 
     dead_letters: int
     """How many messages that nobody waits for were left when it ended."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "handle" in cls.__dict__ and "_actor_direct" not in cls.__dict__:
+            cls._actor_direct = {}  # its own ``handle`` wants to see everything
 
     def __init__(
         self, *, loop: asyncio.AbstractEventLoop | None = None, mailbox: Mailbox | None = None
@@ -343,16 +351,14 @@ class AsyncioActor(pykka.Actor):
             ActorDeadError: the actor has ended, and its mailbox with it.
         """
         inbox = self.actor_inbox
-        envelope = Envelope(message)
-        if not (self._actor_busy or inbox.pending):
-            envelope.stamp = inbox.last_stamp
+        if not self._actor_busy and inbox.first is None:
             try:
-                self._actor_context.run(self._actor_receive, envelope)
+                self._actor_context.run(self._actor_take_over, message)
             except RuntimeError:
                 pass  # our context is entered further down the stack; nothing was done yet
             else:
                 return
-        inbox.put(envelope, bounded=False)
+        inbox.put(Envelope(message), bounded=False)
 
     # --- the three phases: setup, running, teardown ---------------------------------------------
 
@@ -399,6 +405,25 @@ class AsyncioActor(pykka.Actor):
                 return False
             self._actor_receive(envelope)
         return not self._actor_busy
+
+    def _actor_take_over(self, message: object) -> None:
+        """Handle what was handed over; as :meth:`_actor_receive`, without an envelope if it can."""
+        handler = self._actor_direct.get(type(message))
+        if handler is None:
+            envelope = Envelope(message)
+            envelope.stamp = self.actor_inbox.last_stamp
+            self._actor_receive(envelope)
+            return
+        self._actor_busy = True
+        try:
+            handler(self, message)
+        except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
+            self._actor_go(self._actor_received(Envelope(message), None, error))
+            return
+        if self.lifecycle is Lifecycle.RUNNING:
+            self._actor_busy = False
+        else:
+            self._actor_go(self._actor_received(Envelope(message), None, None))
 
     def _actor_receive(self, envelope: Envelope) -> None:
         self._actor_busy = True

@@ -87,7 +87,7 @@ class RuntimeControl:
     @property
     def wants_attention(self) -> bool:
         """Whether the attempt was told to stop, or may be by what waits for the session."""
-        return self.how is not None or self.mailbox.pending
+        return self.how is not None or self.mailbox.first is not None
 
     def agent_ended(self) -> None:
         """Let whatever the agent left behind begin nothing, and not wait for being let."""

@@ -69,7 +69,7 @@ class Mailbox:
     __slots__ = (
         "_closed",
         "_context",
-        "_head",
+        "first",
         "_last_control",
         "_last_ordinary",
         "_last_supervision",
@@ -95,7 +95,7 @@ class Mailbox:
         self.last_stamp = last_stamp
         self.mark = 0  # what a reader leaves to the one that comes after it
         self._lock = threading.Lock()
-        self._head: Envelope | None = None
+        self.first: Envelope | None = None  # what is read next; a hint on any but the loop's thread
         self._last_control: Envelope | None = None
         self._last_supervision: Envelope | None = None
         self._last_ordinary: Envelope | None = None
@@ -110,7 +110,7 @@ class Mailbox:
     @property
     def pending(self) -> bool:
         """Whether something waits; without the lock, so a hint on any but the loop's thread."""
-        return self._head is not None
+        return self.first is not None
 
     @property
     def closed(self) -> bool:
@@ -134,7 +134,7 @@ class Mailbox:
             self._wake = wake
             self._context = context
             self._woken = False
-            if self._head is not None:
+            if self.first is not None:
                 self._summon(wake)
 
     def detach(self) -> None:
@@ -187,8 +187,8 @@ class Mailbox:
                     before = self._last_supervision or before
                     self._last_supervision = envelope
             if before is None:
-                envelope.next = self._head
-                self._head = envelope
+                envelope.next = self.first
+                self.first = envelope
             else:
                 envelope.next = before.next
                 before.next = envelope
@@ -212,11 +212,11 @@ class Mailbox:
     def pop(self) -> Envelope | None:
         """Take what is to be read next, or None; control before supervision before ordinary."""
         with self._lock:
-            envelope = self._head
+            envelope = self.first
             if envelope is None:
                 self._woken = False
                 return None
-            self._head = envelope.next
+            self.first = envelope.next
             envelope.next = None
             # The chain is sorted by lanes: as long as a control message waits, one is first.
             if self._last_control is not None:
@@ -227,7 +227,7 @@ class Mailbox:
                     self._last_supervision = None
             else:
                 self._ordinary -= 1
-                if self._head is None:
+                if self.first is None:
                     self._last_ordinary = None
             return envelope
 
@@ -245,7 +245,7 @@ class Mailbox:
 
     def empty(self) -> bool:
         """Say whether nothing waits."""
-        return self._head is None
+        return self.first is None
 
     def qsize(self) -> int:
         """Count what waits, in all lanes; takes the longer, the more there is."""
@@ -264,7 +264,7 @@ class Mailbox:
                 envelope.next = None
             self._closed = True
             self._wake = self._context = None
-            self._head = self._last_control = self._last_supervision = self._last_ordinary = None
+            self.first = self._last_control = self._last_supervision = self._last_ordinary = None
             self._ordinary = 0
         return left
 
@@ -275,14 +275,14 @@ class Mailbox:
             whether it is closed.
         """
         with self._lock:
-            if self._head is None:
+            if self.first is None:
                 self._closed = True
                 self._wake = self._context = None
             return self._closed
 
     def _rest(self) -> list[Envelope]:
         rest: list[Envelope] = []
-        envelope = self._head
+        envelope = self.first
         while envelope is not None:
             rest.append(envelope)
             envelope = envelope.next

@@ -89,11 +89,9 @@ class SessionActor(AnsweringActor):
         """Handle what the framework sends here; all else is the program's, by ``on_receive``."""
         message: object = envelope.message
         kind = type(message)
-        if kind is Progress:
-            self._go_on(cast("Progress", message))
-            return None
-        if kind in _COMMANDS:
-            self._apply(cast("Command", message))
+        direct = self._DIRECT.get(kind)
+        if direct is not None:
+            direct(self, message)
             return None
         handler = self._HANDLERS.get(kind)
         if handler is None:
@@ -138,7 +136,7 @@ class SessionActor(AnsweringActor):
         if not barrier.reached.done():
             barrier.reached.set_result(None)
 
-    def _on_exit(self, command: RuntimeExit, _stamp: int) -> None:
+    def _on_exit(self, command: RuntimeExit) -> None:
         if self._control is not None and self._control.fence == command.fence:
             self._control.ended = True
         self._apply(command)
@@ -276,18 +274,18 @@ class SessionActor(AnsweringActor):
         **AnsweringActor.ANSWERED,
         Barrier: _on_barrier,
         Streamed: _on_streamed,
-        RuntimeExit: _on_exit,
         _Hook: _on_hook,
     }
 
-
-_COMMANDS = frozenset(
-    {
-        DeliveryDone,
-        Save,
-        Say,
-        StepDone,
-        TokenCancelled,
+    _DIRECT: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        Progress: _go_on,
+        RuntimeExit: _on_exit,
+        DeliveryDone: RecordedActor._apply,
+        Save: RecordedActor._apply,
+        Say: RecordedActor._apply,
+        StepDone: RecordedActor._apply,
+        TokenCancelled: RecordedActor._apply,
     }
-)
-"""What goes to the machine as it is."""
+    """What the runtime and deliveries report; most of it goes to the machine as it is."""
+
+    _actor_direct = _DIRECT

@@ -100,13 +100,8 @@ class RuntimeSupervisor(AsyncioActor):
     def handle(self, envelope: Envelope) -> Any:
         """Start, abandon, or take note of an end."""
         message = envelope.message
-        if isinstance(message, StartRuntime):
-            return self._order(message)
-        if isinstance(message, RuntimeDown):
-            return self._down(message.child, message.ended)
-        if isinstance(message, AbandonRuntime):
-            return self._abandon(message)
-        return super().handle(envelope)
+        handler = self._actor_direct.get(type(message))
+        return super().handle(envelope) if handler is None else handler(self, message)
 
     # --- starting ---
 
@@ -156,7 +151,8 @@ class RuntimeSupervisor(AsyncioActor):
 
     # --- ending ---
 
-    def _down(self, child: Child, ended: Exit) -> None:
+    def _down(self, down: RuntimeDown) -> None:
+        child, ended = down
         if child.timer is not None:
             child.timer.cancel()
             child.timer = None
@@ -219,6 +215,8 @@ class RuntimeSupervisor(AsyncioActor):
             self._abandoned.add(child)
             child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
+
+    _actor_direct = {StartRuntime: _order, RuntimeDown: _down, AbandonRuntime: _abandon}
 
     async def on_stop(self) -> None:  # type: ignore[override]
         """Fence and abandon what still runs; the sessions have ended their turns before."""
