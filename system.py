@@ -242,8 +242,10 @@ class ActorSystem:
 
         def deliver(key: SessionKey, delivery: Delivery) -> None:
             if hand_over is not None:
-                with contextlib.suppress(pykka.ActorDeadError):  # it stays in the outbox
+                try:
                     hand_over(HandOver(key, delivery))
+                except pykka.ActorDeadError:
+                    logger.debug("delivery {} stays in the outbox", delivery.delivery_id)
 
         services = Services(
             journal=self._journal,

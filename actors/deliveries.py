@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loguru import logger
 
 from ..messages.commands import DeliveryDone
 from ..messages.reasons import DeliveryStatus
-from .actor import AsyncioActor
+from ..tools.inline import Inline
+from .actor import BURST, AsyncioActor
 from .failures import in_words
 from .mailbox import Envelope
 
@@ -87,46 +89,94 @@ class Deliveries(AsyncioActor):
         self._rules = rules
         self._report = report
         self._now = now
-        self._queues: dict[SessionKey, deque[Delivery]] = {}
+        # What each session has on its way, the first of it under way; and whose turn it is next.
+        self._queues: dict[SessionKey, list[Delivery]] = {}
+        self._due: deque[SessionKey] = deque()
         self._delivered: dict[DeliveryId, DeliveryDone] = {}
         self._workers: set[asyncio.Task[None]] = set()
+        self._taker: asyncio.Task[None] | None = None
 
     def handle(self, envelope: Envelope) -> Any:
-        """Queue a delivery behind those of its session."""
+        """Queue a delivery, or wait for what is under way."""
         message = envelope.message
+        if isinstance(message, HandOver):
+            return self._take(message)
         if isinstance(message, Finish):
             return self._finish(message.bound)
-        if not isinstance(message, HandOver):
-            return super().handle(envelope)
-        delivered = self._delivered.get(message.delivery.delivery_id)
+        return super().handle(envelope)
+
+    def _take(self, message: HandOver) -> None:
+        """Queue a delivery behind those of its session."""
+        key, delivery = message
+        delivered = self._delivered.get(delivery.delivery_id)
         if delivered is not None:
             # Its session did not live to hear of it; the user did.
-            self._report(message.key, delivered)
-            return None
-        queue = self._queues.get(message.key)
+            self._report(key, delivered)
+            return
+        queue = self._queues.get(key)
         if queue is not None:
-            if all(waiting.delivery_id != message.delivery.delivery_id for waiting in queue):
-                queue.append(message.delivery)
-            return None
-        self._queues[message.key] = deque((message.delivery,))
-        worker = self._loop.create_task(self._work(message.key))
-        self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
-        return None
+            if all(waiting.delivery_id != delivery.delivery_id for waiting in queue):
+                queue.append(delivery)
+            return
+        self._queues[key] = [delivery]
+        self._due.append(key)
+        if self._taker is None:
+            self._start_worker()
+
+    _actor_direct = {HandOver: _take}
 
     async def _finish(self, bound: float) -> None:
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=bound)
+        until = self._loop.time() + bound
+        while (left := until - self._loop.time()) > 0:
+            workers = [worker for worker in self._workers if not worker.done()]
+            if not workers:
+                break
+            await asyncio.wait(workers, timeout=left)
 
     async def on_stop(self) -> None:  # type: ignore[override]
         """Stop trying; what was not delivered is still in the sessions' outboxes."""
+        self._due.clear()
         workers = tuple(self._workers)
         for worker in workers:
             worker.cancel()
         if workers and (await asyncio.wait(workers, timeout=_LAST))[1]:
             logger.warning("deliver did not end when it was cancelled")
 
-    async def _work(self, key: SessionKey) -> None:
+    # Of the workers one takes what is due, for whatever session, as long as ``deliver`` does not
+    # wait. When it has to, the next worker is made: so nobody waits for another's channel, and a
+    # channel that takes things at once costs no task for each of them.
+
+    def _start_worker(self) -> None:
+        self._taker = self._loop.create_task(self._work())
+        self._workers.add(self._taker)
+
+    def _give_place(self) -> None:
+        """The running worker has to wait: another one takes what is due meanwhile."""
+        if self._taker is asyncio.current_task(self._loop):
+            self._taker = None
+            if self._due:
+                self._start_worker()
+
+    async def _work(self) -> None:
+        worker = asyncio.current_task(self._loop)
+        assert worker is not None, "it is only run as a task"
+        taken = 0
+        try:
+            while self._due and (self._taker is None or self._taker is worker):
+                self._taker = worker
+                await self._serve(self._due.popleft())
+                taken += 1
+                if not taken % BURST:
+                    await asyncio.sleep(0)
+        finally:
+            self._workers.discard(worker)
+            if self._taker is worker:
+                self._taker = None
+                if self._due:
+                    self._start_worker()
+
+    async def _serve(self, key: SessionKey) -> None:
+        """Deliver what a session has, in order."""
         queue = self._queues[key]
         try:
             while queue:
@@ -134,7 +184,7 @@ class Deliveries(AsyncioActor):
                 error = await self._try(delivery)
                 if error:
                     error = await self._try_again(delivery, error)
-                queue.popleft()
+                del queue[0]
                 status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
                 done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
                 self._remember(done)
@@ -159,6 +209,7 @@ class Deliveries(AsyncioActor):
                 error,
             )
             if attempt < rules.attempts:
+                self._give_place()
                 await asyncio.sleep(rules.retry_after(attempt))
                 error = await self._try(delivery)
                 if not error:
@@ -166,18 +217,59 @@ class Deliveries(AsyncioActor):
         return error
 
     async def _try(self, delivery: Delivery) -> str:
-        task = asyncio.current_task()
-        before = task.cancelling() if task is not None else 0
+        """Deliver once; the error in words, or nothing."""
+        worker = asyncio.current_task(self._loop)
+        before = worker.cancelling() if worker is not None else 0
         try:
-            async with asyncio.timeout(self._rules.timeout):
-                taken: object = self._deliver(delivery)
-                # A plain function has delivered: to fail for that would deliver again.
-                if inspect.isawaitable(taken):
-                    await taken
+            await self._hand_over(_Attempt(self._deliver, delivery))
         except asyncio.CancelledError as error:
-            if task is not None and task.cancelling() > before:
+            if worker is not None and worker.cancelling() > before:
                 raise
             return in_words(error)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
             return in_words(error)
         return ""
+
+    async def _hand_over(self, attempt: _Attempt) -> None:
+        """Call ``deliver``, in contextvars of its own; a clock only runs if it has to wait."""
+        context = copy_context()
+        work = attempt.run()
+        try:
+            waits_for = context.run(work.send, None)
+        except StopIteration:
+            attempt.check()
+            return
+        self._give_place()
+        async with asyncio.timeout(self._rules.timeout):
+            await Inline(work, context, self._loop, waits_for)
+            attempt.check()
+
+
+class _Attempt:
+    """One attempt of a delivery."""
+
+    __slots__ = ("_deliver", "_delivery", "_error")
+
+    def __init__(self, deliver: DeliverFunction, delivery: Delivery) -> None:
+        self._deliver = deliver
+        self._delivery = delivery
+        self._error: BaseException | None = None
+
+    async def run(self) -> None:
+        """Call ``deliver``, and keep what it raises for :meth:`check`."""
+        try:
+            taken: object = self._deliver(self._delivery)
+            # A plain function has delivered: to fail for that would deliver again.
+            if inspect.isawaitable(taken):
+                await taken
+        except BaseException as error:  # noqa: BLE001 - raised by check()
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what ``deliver`` raised."""
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # a frame that its own exception leads to would be a cycle
