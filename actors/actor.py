@@ -350,15 +350,25 @@ class AsyncioActor(pykka.Actor):
         Raises:
             ActorDeadError: the actor has ended, and its mailbox with it.
         """
-        inbox = self.actor_inbox
-        if not self._actor_busy and inbox.first is None:
-            try:
-                self._actor_context.run(self._actor_take_over, message)
-            except RuntimeError:
-                pass  # our context is entered further down the stack; nothing was done yet
-            else:
-                return
-        inbox.put(Envelope(message), bounded=False)
+        if not self.take(message):
+            self.actor_inbox.put(Envelope(message), bounded=False)
+
+    def take(self, message: object) -> bool:
+        """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
+
+        Args:
+            message: anything; nobody is answered.
+
+        Returns:
+            whether it was; otherwise nothing happened.
+        """
+        if self._actor_busy or self.actor_inbox.first is not None:
+            return False
+        try:
+            self._actor_context.run(self._actor_take_over, message)
+        except RuntimeError:
+            return False  # our context is entered further down the stack; nothing was done yet
+        return True
 
     # --- the three phases: setup, running, teardown ---------------------------------------------
 

@@ -149,6 +149,17 @@ class LoopActorRef(pykka.ActorRef[A]):
             raise pykka.ActorDeadError(msg)
         actor.hand(message)
 
+    def take(self, message: object) -> bool:
+        """Have the actor handle a message now, on its loop's thread, if it is free.
+
+        See ``AsyncioActor.take``; for actors that work hand in hand.
+
+        Returns:
+            whether it did; otherwise nothing happened.
+        """
+        actor = self._actor
+        return actor is not None and not self._stopped and actor.take(message)
+
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
         if self._stopped:
             msg = f"{self} not found"

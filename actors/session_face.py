@@ -46,6 +46,10 @@ class Gate(Protocol):
         """Put an envelope into a session's mailbox."""
         ...
 
+    def hand(self, key: SessionKey, message: object) -> None:
+        """Have a session handle a request, now if it can."""
+        ...
+
 
 class SessionFuture(Future[T]):
     """What a session is to do; not to be waited for in a hook of the same session."""
@@ -181,6 +185,7 @@ class Session:
         receipt = Receipt(self, message.message_id)
         accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
         request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted)
+        # Put, and not handed over: a stop that is told in the same breath covers it.
         self._gate.put(self.key, Envelope(request))
         return accepted
 
@@ -228,7 +233,7 @@ class Session:
         """
         check_id("message_id", message_id)
         outcome = OutcomeFuture(self.key, self._gate.loop)
-        self._gate.put(self.key, Envelope(OutcomeRequest(message_id, outcome)))
+        self._gate.hand(self.key, OutcomeRequest(message_id, outcome))
         return outcome
 
     def stop(
@@ -287,7 +292,7 @@ class Session:
             msg = f"a session's state is read as a pydantic model, not as {model!r}"
             raise InvalidMessage(msg)
         state: Future[M] = SessionFuture(self.key, self._gate.loop)
-        self._gate.put(self.key, Envelope(ReadRequest(model, state)))
+        self._gate.hand(self.key, ReadRequest(model, state))
         return state
 
     def events(self) -> EventStream:

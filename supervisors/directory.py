@@ -15,7 +15,7 @@ from ..actors.actor import AsyncioActor
 from ..actors.exit import Exit, ExitKind
 from ..actors.failures import in_words
 from ..actors.future import Future
-from ..actors.mailbox import Envelope, Lane, Mailbox
+from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
 from ..actors.requests import ShutdownRequest, StopRequest, futures_of
 from ..messages.errors import SessionFailed, SystemClosed, WavebreakError
 from .restart_policy import Backoff
@@ -99,6 +99,18 @@ class Door:
         if self.closed:
             raise SystemClosed(_CLOSED)
         self._put(key, envelope, lane, bounded=True)
+
+    def hand(self, key: SessionKey, message: object) -> None:
+        """Have a session handle a program's request, now if it is free and lives on this thread.
+
+        Raises:
+            SystemClosed: the system does not run.
+            MailboxFull: the session has not handled what it got before.
+        """
+        cell = self.cells.get(key)
+        ref = None if cell is None or self.closed else cell.ref
+        if ref is None or not running_on(self.loop) or not ref.take(message):
+            self.put(key, Envelope(message))
 
     def report(self, key: SessionKey, message: object) -> None:
         """Put what the framework itself tells a session; also while the system closes."""
