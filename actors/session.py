@@ -161,7 +161,8 @@ class SessionActor(AnsweringActor):
         services = self._services
         commit = self._commit = services.journal.append(self._key, (entry,))
         self.state = state
-        self._admit_wave(entry)
+        if entry.wave and self._control is not None:
+            self._control.admit(entry.wave, commit)
         if self._releases is not None or not commit.done or commit.error is not None:
             self._hold(commit, (entry,))
         elif services.hub.watched:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..messages.errors import CallFailed
     from ..messages.events import Entry
     from ..messages.history import HistoryEntry
-    from ..messages.ids import SessionKey
+    from ..messages.ids import IdempotencyKey, SessionKey
     from ..messages.message import Reply, SessionMessage
     from ..messages.policies import How
     from ..messages.records import PartialResults
@@ -109,6 +109,17 @@ class AgentEnd(NamedTuple):
     error: BaseException | None
 
 
+class _Answered(NamedTuple):
+    """What the ledger says to a call: its end and where that comes from, or the key it keeps."""
+
+    end: CallEnd | None
+    origin: CallId | None
+    key: IdempotencyKey | None
+
+
+_START = _Answered(None, None, None)
+
+
 class WaveCall(Prepared):
     """A call of a wave, with what the session was told of it."""
 
@@ -127,6 +138,7 @@ class TurnEngine:
     """
 
     __slots__ = (
+        "_answers",
         "_busy",
         "_calls",
         "_diverged",
@@ -159,8 +171,10 @@ class TurnEngine:
         self.input = given
         self.control = control
         self.environment = environment
-        info = TurnInfo(given.key.tenant, given.key.session_id, given.senders)
-        self.scope = environment.dependencies.scope(info)
+        dependencies = environment.dependencies
+        self.scope = dependencies.nothing or dependencies.scope(
+            TurnInfo(given.key.tenant, given.key.session_id, given.senders)
+        )
         self.total_waves: int | None = None
         self.end: AgentEnd | None = None
         self.runner = WaveRunner(
@@ -170,7 +184,10 @@ class TurnEngine:
             retryable=environment.retryable,
             on_end=self._call_ended,
         )
-        self._ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+        self._ledger: Ledger | None = None
+        if given.log or given.previous is not None:
+            self._ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+        self._answers = False
         self._id_prefix = f"{given.number}.{given.attempt}."
         self._thread = get_ident()
         self._busy = False
@@ -184,12 +201,6 @@ class TurnEngine:
         self._saved: Any = None
         self._mine = ""
         self._diverged = False
-
-    async def open(self) -> None:
-        """Make the turn's dependencies ready, for its tools and for the agent itself."""
-        self.scope.enter()
-        if self.scope.needs_opening:
-            await self.scope.open()
 
     def release(self) -> None:
         """The attempt is over: let go of what would keep all of this alive in a circle."""
@@ -238,7 +249,8 @@ class TurnEngine:
             raise ActorError(msg)
 
     def _enter(self) -> None:
-        self._refuse_elsewhere()
+        if get_ident() != self._thread:
+            self._refuse_elsewhere()
         if self.control.is_over and self.control.how is None:
             raise self._over()
         if self._busy:
@@ -282,15 +294,15 @@ class TurnEngine:
                 await self._admission(wave, ours)
             self._wave = wave
             self._calls = ours
-            waiting = self._waiting(ours)
+            waiting = ours if self._may_all_start() else self._waiting(ours)
             try:
-                if waiting:
-                    await self.runner.run(waiting)
+                if waiting and self.runner.begin(waiting):
+                    await self.runner.join()
             finally:
                 self._end_wave()
             if control.wants_attention:
                 await self.boundary()
-            return self._calls
+            return ours
         finally:
             self._busy = False
 
@@ -298,9 +310,56 @@ class TurnEngine:
         """Report the next wave, and give its number and its calls."""
         wave = self._wave + 1
         now = self._wave_at = self.environment.now()
-        ours = [self._prepared(call, wave, place, now) for place, call in enumerate(calls, 1)]
-        self._report(now, wave, tuple([call.started for call in ours]))
+        uid, prefix = self.input.uid, f"{self._id_prefix}{wave}."
+        ledger = self._ledger
+        self._answers = ledger is not None or bool(self.input.unknown())
+        ours: list[WaveCall] = []
+        begun: list[CallStarted] = []
+        for place, call in enumerate(calls, 1):
+            tool = call.tool
+            call_id = CallId(f"{prefix}{place}")
+            answer = self._answer(call, now) if self._answers else _START
+            key = answer.key or idempotency_key(uid, call_id)
+            one = WaveCall(call, call_id, key, None, wave)
+            one.end = answer.end
+            one.started = started = _new(
+                CallStarted,
+                (
+                    call_id,
+                    tool.name,
+                    tool.version,
+                    call.json_arguments,
+                    tool.effect,
+                    tool.protected,
+                    tool.timeout,
+                    tool.carry,
+                    key,
+                    answer.origin,
+                ),
+            )
+            ours.append(one)
+            begun.append(started)
+            if ledger is not None and answer.end is None and not tool.is_read:
+                ledger.started(self.input.number, self.input.attempt, wave)
+        self._report(now, wave, tuple(begun))
         return wave, ours
+
+    def _answer(self, call: ToolCall[Any], now: float) -> _Answered:
+        """What the ledger says to a call, if it knows anything of it."""
+        record, key = self._knowing().answer(call, now)
+        if record is None:
+            return _Answered(None, None, key)
+        end = _restored(call, record, self.input.number)
+        return _START if end is None else _Answered(end, record.origin, None)
+
+    def _knowing(self) -> Ledger:
+        """The attempt's ledger; made when there is something in it, which is seldom."""
+        ledger = self._ledger
+        if ledger is None:
+            given = self.input
+            ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+            self._ledger = ledger
+        return ledger
 
     async def _admission(self, wave: int, ours: list[WaveCall]) -> None:
         admitted = None
@@ -318,39 +377,11 @@ class TurnEngine:
     def _never_run(self, calls: list[WaveCall]) -> None:
         for call in calls:
             self._note(call, call.end or SKIPPED)
-        if not self._flushes:
-            self._flush_later()
 
-    def _prepared(self, call: ToolCall[Any], wave: int, place: int, now: float) -> WaveCall:
-        given, tool = self.input, call.tool
-        call_id = CallId(f"{self._id_prefix}{wave}.{place}")
-        record, key = self._ledger.answer(call, now)
-        end = None if record is None else _restored(call, record, given.number)
-        if key is None:
-            key = idempotency_key(given.uid, call_id)
-        ours = WaveCall(call, call_id, key, None, wave)
-        origin = None if record is None or end is None else record.origin
-        arguments = call.json_arguments
-        effect, protected, timeout, carry = tool.effect, tool.protected, tool.timeout, tool.carry
-        ours.started = _new(
-            CallStarted,
-            (
-                call_id,
-                tool.name,
-                tool.version,
-                arguments,
-                effect,
-                protected,
-                timeout,
-                carry,
-                key,
-                origin,
-            ),
-        )
-        ours.end = end
-        if end is None and not tool.is_read:
-            self._ledger.started(given.number, given.attempt, wave)
-        return ours
+    def _may_all_start(self) -> bool:
+        """Whether the ledger answered none of the calls, and no call has to wait for a commit."""
+        commit = self.control.commit
+        return not self._answers and (commit is None or (commit.done and commit.error is None))
 
     def _waiting(self, calls: list[WaveCall]) -> list[WaveCall]:
         """Those that the ledger did not answer; what is not a read waits for the commit."""
@@ -372,12 +403,10 @@ class TurnEngine:
     def _call_ended(self, prepared: Prepared, end: CallEnd) -> None:
         """The runner's callback: once for each call, and again for a late result."""
         assert isinstance(prepared, WaveCall), "the runner runs what it is given"
-        if end is not prepared.end:
+        if end is prepared.end:
+            self._note(prepared, end)
+        else:
             self._report_late(prepared, end)
-            return
-        self._note(prepared, end)
-        if not self._flushes:
-            self._flush_later()
 
     def _report_late(self, call: WaveCall, end: CallEnd) -> None:
         """Nobody waits for it any more: it was told of as ended before."""
@@ -401,6 +430,8 @@ class TurnEngine:
             False,
         )
         self._done.append(_new(CallDone, done))
+        if not self._flushes:
+            self._flush_later()
 
     def _end_wave(self) -> None:
         """The wave is over, unless the agent went before its calls; told with what comes next."""
@@ -426,7 +457,7 @@ class TurnEngine:
         done, self._done = tuple(self._done), []
         wave_done, self._wave_done = self._wave_done, 0
         control = self.control
-        control.report(Progress(now, control.fence, done, wave_done, wave, calls))
+        control.report(_new(Progress, (now, control.fence, done, wave_done, wave, calls)))
 
     def flush(self) -> None:
         """Report what has not been reported yet."""
@@ -498,7 +529,7 @@ class TurnEngine:
         self._enter()
         try:
             await self.boundary()
-            remembered = self._ledger.step(name)
+            remembered = None if self._ledger is None else self._ledger.step(name)
             if remembered is not None:
                 return _restored_step(remembered[0], f, type_)
             value = await self._do_step(f)
@@ -534,7 +565,7 @@ class TurnEngine:
         check_text("text", text)
         if self.stop_requested or self.control.is_over:
             return False
-        if not self._ledger.was_said(text):
+        if self._ledger is None or not self._ledger.was_said(text):
             self.flush()
             self.control.report(Say(self.environment.now(), self.control.fence, text))
         return True

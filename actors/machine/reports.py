@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ...messages.commands import Progress
 from ...messages.events import (
@@ -19,6 +19,8 @@ from .state import Status
 from .turns import end_open_calls, end_stopped, fail, finish, next_turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...messages.commands import (
         Command,
         DeliveryDone,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     )
     from .draft import Draft
     from .state import SessionState
+
+
+_UNKNOWN = CallStatus.UNKNOWN  # looked up once: it is asked for at every call
+_new: Callable[[type[Progressed], tuple[Any, ...]], Progressed] = cast("Any", tuple).__new__
 
 
 def go_on(draft: Draft, report: Progress) -> None:
@@ -59,12 +65,12 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
     ):
         return None
     for end in done:
-        if end.status is CallStatus.UNKNOWN or end.late:
+        if end.status is _UNKNOWN or end.late:
             return None
     position = state.position
-    entry = Progressed(position + 1, at, fence, done, wave_done, wave, calls)
-    further = running.with_progress(entry)
-    return state.got_further(position + entry.span, further), entry
+    entry: Progressed = _new(Progressed, (position + 1, at, fence, done, wave_done, wave, calls))
+    position += len(done) + bool(wave_done) + bool(wave)
+    return state.got_further(position, running.with_progress(entry)), entry
 
 
 def finish_wave(draft: Draft, report: Progress) -> None:

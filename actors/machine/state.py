@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ...messages.events import AnyEntry, Progressed
 from ...messages.ids import CallId, Fence, SessionKey
@@ -78,9 +78,9 @@ class Running(NamedTuple):
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
         number, attempt, messages, deadline_at, log, wave, saved, stop = self
-        return Running(
-            number, attempt, messages, deadline_at, (*log, entry), entry.wave or wave, saved, stop
-        )
+        log = (*log, entry)
+        values = number, attempt, messages, deadline_at, log, entry.wave or wave, saved, stop
+        return _new_running(Running, values)
 
     @property
     def open(self) -> tuple[CallStarted, ...]:
@@ -195,6 +195,7 @@ class SessionState(NamedTuple):
 
 
 _new = tuple[Any, ...].__new__
+_new_running: Callable[[type[Running], tuple[Any, ...]], Running] = cast("Any", tuple).__new__
 _PLACES = {name: place for place, name in enumerate(SessionState._fields)}
 
 
