@@ -202,7 +202,8 @@ class AsyncioActor(pykka.Actor):
     ) -> LoopActorRef[Self]:
         if loop.is_closed():
             raise ActorError(_closed_loop(cls.__name__, loop))
-        return cls._actor_make(loop, *args, **kwargs)._actor_launch()
+        actor = cls._actor_make(loop, *args, **kwargs)
+        return actor._actor_launch()  # noqa: SLF001 - a class method, not a stranger
 
     @classmethod
     def _actor_make(cls, loop: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> Self:

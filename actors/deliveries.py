@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from loguru import logger
 
@@ -18,7 +19,7 @@ from .failures import in_words
 from .mailbox import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from ..messages.ids import DeliveryId, SessionKey
     from ..messages.message import Delivery
@@ -123,7 +124,7 @@ class Deliveries(AsyncioActor):
         if self._taker is None:
             self._start_worker()
 
-    _actor_direct = {HandOver: _take}
+    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {HandOver: _take}
 
     async def _finish(self, bound: float) -> None:
         until = self._loop.time() + bound

@@ -69,7 +69,6 @@ class Mailbox:
     __slots__ = (
         "_closed",
         "_context",
-        "first",
         "_last_control",
         "_last_ordinary",
         "_last_supervision",
@@ -78,6 +77,7 @@ class Mailbox:
         "_wake",
         "_woken",
         "capacity",
+        "first",
         "last_stamp",
         "loop",
         "mark",

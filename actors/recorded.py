@@ -17,8 +17,13 @@ from loguru import logger
 from ..journal.base import Recorded
 from ..messages.commands import (
     Command,
+    DeliveryDone,
     Open,
+    Save,
+    Say,
+    StepDone,
     TimeIsUp,
+    TokenCancelled,
 )
 from ..messages.errors import (
     JournalCorrupt,
@@ -300,6 +305,15 @@ class RecordedActor(AsyncioActor):
         if self._releases is not None:
             self._releases.let_go()
         super()._actor_loop_teardown(ended, envelope, result)
+
+    DECIDED: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        DeliveryDone: _apply,
+        Save: _apply,
+        Say: _apply,
+        StepDone: _apply,
+        TokenCancelled: _apply,
+    }
+    """What goes to the machine as it is."""
 
     RECORDED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
         TimeIsUp: _on_time_is_up,

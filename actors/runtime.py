@@ -13,7 +13,7 @@ from ..messages.errors import WavebreakError
 from ..messages.message import Reply
 from ..messages.policies import Now
 from ..messages.text import check_text
-from .actor import AsyncioActor, Lifecycle
+from .actor import AsyncioActor
 from .current import enter_turn
 from .exit import NORMAL
 from .turn import Turn
@@ -21,12 +21,13 @@ from .turn_engine import AgentEnd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
     from typing import Self
 
     from ..messages.policies import How
     from .exit import Notice
-    from .reference import LoopActorRef
     from .mailbox import Envelope
+    from .reference import LoopActorRef
     from .turn_engine import TurnEngine
 
 
@@ -57,6 +58,8 @@ class RuntimeActor(AsyncioActor):
     capacity = None
     _actor_mark = "_on_end"
 
+    _context: Context  # of whoever started it
+
     def __init__(self, engine: TurnEngine) -> None:
         # Not super().__init__() yet: see __getattr__.
         self._engine = engine
@@ -73,13 +76,17 @@ class RuntimeActor(AsyncioActor):
             on_end: told how it ended, as a watcher is.
         """
         runtime = cls._actor_make(asyncio.get_running_loop(), engine)
-        if _has_hooks(cls):
-            runtime._actor_launch().watch(on_end)
-        else:
-            runtime._context = copy_context()
-            runtime._on_end = on_end
-            runtime._run_attempt()
+        runtime.begin_for(on_end)
         return runtime
+
+    def begin_for(self, on_end: Callable[[Notice], object]) -> None:
+        """Begin the attempt; ``on_end`` is told how it ended."""
+        if _has_hooks(type(self)):
+            self._actor_launch().watch(on_end)
+        else:
+            self._context = copy_context()
+            self._on_end = on_end
+            self._run_attempt()
 
     if not TYPE_CHECKING:  # the checkers see the attributes of an actor
 

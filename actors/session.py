@@ -5,20 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from loguru import logger
 
 from ..messages.commands import (
-    Command,
-    DeliveryDone,
     Progress,
     RuntimeExit,
-    Save,
-    Say,
-    StepDone,
     Streamed,
-    TokenCancelled,
 )
 from ..messages.events import (
     Delta,
@@ -182,17 +176,17 @@ class SessionActor(AnsweringActor):
         if not again:
             self._shown = ""
         given = TurnInput(
-            key=self._key,
-            uid=state.uid,
-            number=running.number,
-            attempt=running.attempt,
-            messages=tuple([waiting.message for waiting in running.messages]),
-            senders=running.senders,
-            previous=state.previous,
-            saved=state.saved,
-            log=running.log,
-            unknown=self._unknown,
-            streamed=self._shown,
+            self._key,
+            state.uid,
+            running.number,
+            running.attempt,
+            tuple([waiting.message for waiting in running.messages]),
+            running.senders,
+            state.previous,
+            state.saved,
+            running.log,
+            self._unknown,
+            self._shown,
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
         self._services.runtimes(StartRuntime(self._key, given, control, delay))
@@ -279,14 +273,10 @@ class SessionActor(AnsweringActor):
     }
 
     _DIRECT: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        **RecordedActor.DECIDED,
         Progress: _go_on,
         RuntimeExit: _on_exit,
-        DeliveryDone: RecordedActor._apply,
-        Save: RecordedActor._apply,
-        Say: RecordedActor._apply,
-        StepDone: RecordedActor._apply,
-        TokenCancelled: RecordedActor._apply,
     }
-    """What the runtime and deliveries report; most of it goes to the machine as it is."""
+    """What the runtime and deliveries report."""
 
     _actor_direct = _DIRECT

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pykka
 from loguru import logger
@@ -182,15 +183,15 @@ class RuntimeSupervisor(AsyncioActor):
             else None
         )
         return RuntimeExit(
-            at=self._environment.now(),
-            fence=order.control.fence,
-            reply=end.reply if end is not None else None,
-            interrupted=error is None and (end is None or end.interrupted),
-            cause=in_words(error) if error is not None else "",
-            crashed=crashed,
-            retry_after=retry_after,
-            progress=engine.progress() if engine is not None else None,
-            total_waves=engine.total_waves if engine is not None else None,
+            self._environment.now(),
+            order.control.fence,
+            end.reply if end is not None else None,
+            error is None and (end is None or end.interrupted),
+            in_words(error) if error is not None else "",
+            crashed,
+            retry_after,
+            engine.progress() if engine is not None else None,
+            engine.total_waves if engine is not None else None,
         )
 
     def _is_crash(self, error: BaseException) -> bool:
@@ -216,7 +217,11 @@ class RuntimeSupervisor(AsyncioActor):
             child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
 
-    _actor_direct = {StartRuntime: _order, RuntimeDown: _down, AbandonRuntime: _abandon}
+    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        StartRuntime: _order,
+        RuntimeDown: _down,
+        AbandonRuntime: _abandon,
+    }
 
     async def on_stop(self) -> None:  # type: ignore[override]
         """Fence and abandon what still runs; the sessions have ended their turns before."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .state import Rules, Running, SessionState
 
 
-_DEFAULTS: Final[Mapping[type[Event], Mapping[str, Any]]] = {
+_DEFAULTS: Final[Mapping[type[Event], dict[str, Any]]] = {
     kind: {name: field.default for name, field in kind.model_fields.items()}
     for kind in get_args(get_args(AnyEvent)[0])
 }
@@ -53,18 +53,13 @@ class Draft:
     def emit(self, kind: type[Event], turn: int | None = None, /, **fields: Any) -> None:
         """Write down that something happened, and evolve the state by it."""
         state = self.state
-        tenant, session_id = state.key
-        event = kind.trusted(
-            {
-                **_DEFAULTS[kind],
-                "tenant": tenant,
-                "session_id": session_id,
-                "turn": turn,
-                "position": state.position + 1,
-                "at": self.at,
-                **fields,
-            }
-        )
+        values = _DEFAULTS[kind].copy()
+        values["tenant"], values["session_id"] = state.key
+        values["turn"] = turn
+        values["position"] = state.position + 1
+        values["at"] = self.at
+        values.update(fields)
+        event = kind.trusted(values)
         self.entries.append(event)
         self.state = evolve(state, event)
 

@@ -52,7 +52,7 @@ def evolve(state: SessionState, entry: Entry) -> SessionState:
     """
     if isinstance(entry, Progressed):
         return _progressed(state, entry)
-    return _FOLD[type(entry)](state, entry)
+    return _FOLD[entry.__class__](state, entry)
 
 
 def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:

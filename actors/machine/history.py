@@ -8,32 +8,33 @@ from ...messages.events import Said
 from ...messages.history import HistoryEntry, HistoryKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ...messages.message import Reply, SessionMessage
     from .state import Running
 
 
-def history_of(running: Running, reply: Reply, at: float) -> Iterator[HistoryEntry]:
+_MESSAGE, _REPLY = HistoryKind.MESSAGE, HistoryKind.REPLY  # looked up once
+
+
+def history_of(running: Running, reply: Reply, at: float) -> list[HistoryEntry]:
     """The entries of a turn that finishes: its messages, what it said, its reply."""
     turn = running.number
-    for waiting in running.messages:
-        message = waiting.message
-        yield _entry(
-            HistoryKind.MESSAGE, turn, message.as_text(), message.received_at, message=message
-        )
-    yield from said_in(running, interrupted=False)
+    entries = [
+        _entry(_MESSAGE, turn, message.as_text(), message.received_at, message=message)
+        for message, _, _ in running.messages
+    ]
+    entries += said_in(running, interrupted=False)
     if reply.text or reply.attachments or reply.data:
-        yield _entry(HistoryKind.REPLY, turn, reply.text, at, reply=reply)
+        entries.append(_entry(_REPLY, turn, reply.text, at, reply=reply))
+    return entries
 
 
-def said_in(running: Running, *, interrupted: bool) -> Iterator[HistoryEntry]:
+def said_in(running: Running, *, interrupted: bool) -> list[HistoryEntry]:
     """The entries of what a turn said; it was said, also when the turn was interrupted then."""
-    for event in running.log:
-        if isinstance(event, Said):
-            yield _entry(
-                HistoryKind.SAID, running.number, event.text, event.at, interrupted=interrupted
-            )
+    return [
+        _entry(HistoryKind.SAID, running.number, event.text, event.at, interrupted=interrupted)
+        for event in running.log
+        if event.__class__ is Said
+    ]
 
 
 def _entry(

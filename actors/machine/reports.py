@@ -75,7 +75,7 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
 
 def finish_wave(draft: Draft, report: Progress) -> None:
     """The turn is told to stop: its wave may end, and no other begins."""
-    go_on(draft, report._replace(wave=0, calls=()))
+    go_on(draft, report._replace(wave=0, calls=()) if report.wave else report)
 
 
 def late_ends(draft: Draft, report: Progress) -> None:

@@ -90,6 +90,8 @@ class Running(NamedTuple):
         ended: set[CallId] = set()
         for entry in reversed(self.log):
             if isinstance(entry, Progressed):
+                if entry.wave_done == self.wave:
+                    return ()
                 if entry.wave:
                     return tuple(call for call in entry.calls if call.call_id not in ended)
                 ended.update([done.call_id for done in entry.done])
@@ -119,6 +121,8 @@ class Running(NamedTuple):
     @property
     def senders(self) -> tuple[str | None, ...]:
         """Whose messages the turn works on."""
+        if len(self.messages) == 1:
+            return (self.messages[0].message.sender,)
         return tuple(sorted({w.message.sender for w in self.messages}, key=str))
 
 
