@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="Event")
 
-RECORDED_WITHIN = 0.002
+RECORDED_WITHIN = 0.004
 """Seconds after which the end of a call is recorded, if nothing else is reported before."""
 
 
@@ -231,7 +231,7 @@ class ActorSystem:
             threads,
             self._retryable,
             now,
-            Moments(loop, RECORDED_WITHIN / 2),
+            Moments(loop, RECORDED_WITHIN / 4),  # a call may wait for two, of twice that at most
             self._journal.history,
         )
         runtimes = RuntimeSupervisor.start(self._runtime, environment, self._restarts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic_core import to_json
 
@@ -58,6 +58,16 @@ class RuntimeActor(AsyncioActor):
     capacity = None
     _actor_mark = "_on_end"
 
+    _has_hooks: ClassVar[bool] = False
+    """Whether it is an actor from the start: its class wants to be called, or to be found."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._has_hooks = cls.registered or any(
+            getattr(cls, name) is not getattr(RuntimeActor, name)
+            for name in ("on_start", "on_stop", "on_failure", "handle")
+        )
+
     _context: Context  # of whoever started it
 
     def __init__(self, engine: TurnEngine) -> None:
@@ -81,7 +91,7 @@ class RuntimeActor(AsyncioActor):
 
     def begin_for(self, on_end: Callable[[Notice], object]) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
-        if _has_hooks(type(self)):
+        if self._has_hooks:
             self._actor_launch().watch(on_end)
         else:
             self._context = copy_context()
@@ -210,14 +220,6 @@ class RuntimeActor(AsyncioActor):
                 await runner.drained()
         except TimeoutError:
             runner.abandon()
-
-
-def _has_hooks(kind: type[RuntimeActor]) -> bool:
-    """Whether it is an actor from the start: its class wants to be called, or to be found."""
-    return kind.registered or any(
-        getattr(kind, name) is not getattr(RuntimeActor, name)
-        for name in ("on_start", "on_stop", "on_failure", "handle")
-    )
 
 
 async def _outrun() -> None:

@@ -197,7 +197,7 @@ class TurnEngine:
         self._calls: list[WaveCall] = []
         self._done: list[CallDone] = []
         self._wave_done = 0
-        self._flushes = False
+        self._flushes: list[CallDone] | None = None
         self._saved: Any = None
         self._mine = ""
         self._diverged = False
@@ -430,7 +430,7 @@ class TurnEngine:
             False,
         )
         self._done.append(_new(CallDone, done))
-        if not self._flushes:
+        if self._flushes is None:
             self._flush_later()
 
     def _end_wave(self) -> None:
@@ -439,7 +439,7 @@ class TurnEngine:
             if call.end is None:
                 return
         self._wave_done = self._wave
-        if not self._flushes:
+        if self._flushes is None:
             self._flush_later()
 
     # What ended is reported with whatever comes next in the same go, so that the end of a wave
@@ -466,12 +466,16 @@ class TurnEngine:
             self.control.report(progress)
 
     def _flush_later(self) -> None:
-        self._flushes = True
+        self._flushes = self._done  # which is another list after every report
         self.environment.moments.later(self._flush_now)
 
     def _flush_now(self) -> None:
-        self._flushes = False
-        self.flush()
+        is_old = self._flushes is self._done
+        self._flushes = None
+        if is_old:
+            self.flush()
+        elif self._done or self._wave_done:
+            self._flush_later()  # it ended after the moment had begun
 
     def values(self, calls: Sequence[WaveCall]) -> tuple[Any, ...]:
         """What the calls of the last wave returned.
