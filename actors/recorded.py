@@ -276,19 +276,24 @@ class RecordedActor(AsyncioActor):
 
     def _arm_timer(self) -> None:
         when = due(self.state)
-        if when == self._due:
-            return
-        self._due = when
+        if when is None or when == self._due:
+            return  # one that is not needed any more looks again by itself
         if self._timer is not None:
+            if self._due is not None and self._due <= when:
+                return
             self._timer.cancel()
-            self._timer = None
-        if when is not None:
-            delay = max(0.0, when - self._services.now())
-            self._timer = self._loop.call_later(delay, self._time_is_up)
+        self._due = when
+        delay = max(0.0, when - self._services.now())
+        self._timer = self._loop.call_later(delay, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        self._timer = self._due = None
-        if self.lifecycle is Lifecycle.RUNNING:
+        before, self._timer, self._due = self._due, None, None
+        when = due(self.state)
+        if when is None or self.lifecycle is not Lifecycle.RUNNING:
+            return
+        if before is not None and when > before:
+            self._arm_timer()
+        else:
             self.actor_inbox.put(Envelope(TimeIsUp(self._services.now())), bounded=False)
 
     def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> None:

@@ -137,7 +137,7 @@ class RuntimeActor(AsyncioActor):
         return super().handle(envelope)
 
     def _abandon(self) -> None:
-        self._engine.runner.abandon()
+        self._engine.abandon()
         if self._work is not None and self._agent_runs:
             self._work.cancel()
 
@@ -185,7 +185,7 @@ class RuntimeActor(AsyncioActor):
         try:
             if self._work is not None and self._work.cancelling():
                 await _outrun()
-            if engine.runner.is_running or engine.scope.needs_closing:
+            if engine.is_running or engine.scope.needs_closing:
                 await self._settle()
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, as any other end
             end = AgentEnd(None, end.interrupted, end.error or error)
@@ -204,22 +204,22 @@ class RuntimeActor(AsyncioActor):
 
     async def _settle(self) -> None:
         """Let go of what the agent left: calls that still run, and the turn's dependencies."""
-        runner = self._engine.runner
-        if runner.is_running:
-            runner.cancel()
+        engine = self._engine
+        if engine.is_running:
+            engine.cancel()
             await self._drained()
         await self._engine.scope.close()
 
     async def _drained(self) -> None:
         """Wait for the calls; when the turn was told to stop, the session knows for how long."""
-        runner = self._engine.runner
-        told = self._engine.control.how is not None
-        bound = None if told else max(GRACE, runner.protected_left)
+        engine = self._engine
+        told = engine.control.how is not None
+        bound = None if told else max(GRACE, engine.protected_left)
         try:
             async with asyncio.timeout(bound):
-                await runner.drained()
+                await engine.drained()
         except TimeoutError:
-            runner.abandon()
+            engine.abandon()
 
 
 async def _outrun() -> None:

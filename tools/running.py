@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..messages.errors import InvalidResult
 from ..messages.reasons import CallStatus
 from . import endings
+from .cancellation import CancellationToken
 from .context import CURRENT
 from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
 from .inline import Inline
@@ -18,7 +19,6 @@ from .inline import Inline
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from .cancellation import CancellationToken
     from .dependencies import Scope
     from .execution import Outcome
     from .threads import WorkerThreads
@@ -42,21 +42,40 @@ class CallRunner:
     Args:
         threads: where blocking tools run.
         scope: the dependencies of the turn, opened.
-        token: what the tools see as ``current_call().token``; it is not looked at.
         retryable: whether an exception is one that a new attempt may get over.
+        token: what the tools see as ``current_call().token``; it is not looked at.
         on_end: told of every end.
         loop: the running loop by default.
         time: monotonic seconds, on the loop's clock, which is the default.
     """
+
+    __slots__ = (
+        "_agent",
+        "_cancellings",
+        "_enters_scope",
+        "_escaped",
+        "_fatal",
+        "_inline",
+        "_late",
+        "_left",
+        "_loop",
+        "_makes_tasks",
+        "_on_end",
+        "_retryable",
+        "_scope",
+        "_threads",
+        "_token",
+        "clock",
+    )
 
     def __init__(
         self,
         *,
         threads: WorkerThreads,
         scope: Scope,
-        token: CancellationToken | Callable[[], CancellationToken],
         retryable: Callable[[BaseException], bool],
-        on_end: Callable[[Prepared, CallEnd], None],
+        token: CancellationToken | None = None,
+        on_end: Callable[[Prepared, CallEnd], None] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         time: Callable[[], float] | None = None,
     ) -> None:
@@ -69,26 +88,26 @@ class CallRunner:
         self._scope = scope
         self._retryable = retryable
         self._on_end = on_end
-
-    # What most turns never change is not set in each of them.
-    _enters_scope: bool = False
-    _left: int = 0  # calls of the wave that were not told of as ended
-    _late: tuple[Prepared, ...] = ()  # rare: no container in each turn for them
-    _inline: Inline | None = None
-    _fatal: BaseException | None = None
-    _agent: asyncio.Task[Any] | None = None
-    _cancellings: int = 0
-    _escaped: bool = False  # whether the agent's cancellation came out of the inline call
+        self._enters_scope = False
+        self._left = 0  # calls of the wave that were not told of as ended
+        self._late: tuple[Prepared, ...] = ()  # rare: no container in each turn for them
+        self._inline: Inline | None = None
+        self._fatal: BaseException | None = None
+        self._agent: asyncio.Task[Any] | None = None
+        self._cancellings = 0
+        self._escaped = False  # whether the agent's cancellation came out of the inline call
 
     @property
     def token(self) -> CancellationToken:
         """What the tools see as ``current_call().token``."""
-        return self._token() if callable(self._token) else self._token
+        if self._token is None:
+            self._token = CancellationToken()
+        return self._token
 
     def release(self) -> None:
         """No more waves: let go of who is told of ends, unless a late one may come."""
         if not self._late:
-            self._on_end = _nobody
+            self._on_end = None
 
     def _all_ended(self) -> None:
         """The last call that was left was told of as ended."""
@@ -279,13 +298,18 @@ class CallRunner:
         if not is_late:
             one.end = end
         try:
-            self._on_end(one, end)
+            self._tell(one, end)
         except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
             self._fatal = self._fatal or error
         if not is_late:
             self._left -= 1
             if not self._left:
                 self._all_ended()
+
+    def _tell(self, one: Prepared, end: CallEnd) -> None:
+        """Tell of an end; a subclass may do something else."""
+        if self._on_end is not None:
+            self._on_end(one, end)
 
     def _agent_is_cancelled(self) -> bool:
         return self._agent is not None and self._agent.cancelling() > self._cancellings
@@ -309,11 +333,6 @@ class CallRunner:
 def _is_inline(one: Prepared) -> bool:
     """Whether a call that is running runs in the agent's task; it has no handle at first."""
     return one.handle is None or isinstance(one.handle, Inline)
-
-
-def _nobody(one: Prepared, end: CallEnd) -> None:
-    """Nobody is told."""
-    del one, end
 
 
 def _disarm(one: Prepared) -> None:

@@ -32,32 +32,33 @@ class WaveRunner(CallRunner):
     The arguments are those of :class:`CallRunner`.
     """
 
+    __slots__ = ("_draining", "_stopped", "_tails", "_waiter", "_wave")
+
     def __init__(
         self,
         *,
         threads: WorkerThreads,
         scope: Scope,
-        token: CancellationToken | Callable[[], CancellationToken],
         retryable: Callable[[BaseException], bool],
-        on_end: Callable[[Prepared, CallEnd], None],
+        token: CancellationToken | None = None,
+        on_end: Callable[[Prepared, CallEnd], None] | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         time: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(
             threads=threads,
             scope=scope,
-            token=token,
             retryable=retryable,
+            token=token,
             on_end=on_end,
             loop=loop,
             time=time,
         )
-
-    _wave: Sequence[Prepared] = ()
-    _stopped: bool = False
-    _tails: set[asyncio.Task[None]] | None = None
-    _waiter: asyncio.Future[None] | None = None
-    _draining: list[asyncio.Future[None]] | None = None
+        self._wave: Sequence[Prepared] = ()
+        self._stopped = False
+        self._tails: set[asyncio.Task[None]] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._draining: list[asyncio.Future[None]] | None = None
 
     @property
     def is_running(self) -> bool:

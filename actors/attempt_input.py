@@ -1,0 +1,70 @@
+"""What an attempt of a turn begins with, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..messages.events import Entry
+    from ..messages.history import HistoryEntry
+    from ..messages.ids import SessionKey
+    from ..messages.message import Reply, SessionMessage
+    from ..messages.records import CallRecord, PartialResults
+    from ..tools.dependencies import Dependencies
+    from ..tools.registry import Toolbox
+    from ..tools.threads import WorkerThreads
+    from .moments import Moments
+
+
+class TurnInput(NamedTuple):
+    """What an attempt of a turn begins with.
+
+    Args:
+        uid: the session's, for idempotency keys.
+        previous: what the interrupted turns before left.
+        saved: the session's own state, of its last finished turn.
+        log: the ledger of the turn's earlier attempts.
+        unknown: gives the session's calls that may have happened, as they stand now.
+        streamed: the deltas that earlier attempts have shown.
+    """
+
+    key: SessionKey
+    uid: str
+    number: int
+    attempt: int
+    messages: tuple[SessionMessage, ...]
+    senders: tuple[str | None, ...]
+    previous: PartialResults | None
+    saved: Any
+    log: tuple[Entry, ...]
+    unknown: Callable[[], tuple[CallRecord, ...]]
+    streamed: str = ""
+
+
+class Environment(NamedTuple):
+    """What all turns of a system share.
+
+    Args:
+        retryable: whether ``retry_on`` names an error.
+        now: the clock, in seconds since the epoch.
+        moments: how long the end of a call may wait to be recorded, if nothing else is reported.
+        history: reads the last entries of a session's history.
+    """
+
+    toolbox: Toolbox
+    dependencies: Dependencies
+    threads: WorkerThreads
+    retryable: Callable[[BaseException], bool]
+    now: Callable[[], float]
+    moments: Moments
+    history: Callable[[SessionKey, int], Awaitable[Sequence[HistoryEntry]]]
+
+
+class AgentEnd(NamedTuple):
+    """How an agent ended: with a reply, because it was told to, or by an error."""
+
+    reply: Reply | None
+    interrupted: bool
+    error: BaseException | None
