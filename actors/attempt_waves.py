@@ -115,12 +115,12 @@ class AttemptWaves(Attempt):
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
         for place, call in enumerate(calls, 1):
-            tool = call.tool
             call_id = CallId(f"{prefix}{place}")
             answer = self._answer(call, now) if self._answers else _START
             key = answer.key or idempotency_key(uid, call_id)
             one = WaveCall(call, call_id, key, None, wave)
             one.end = answer.end
+            tool = one.tool
             one.started = started = _new(
                 CallStarted,
                 (
@@ -194,7 +194,7 @@ class AttemptWaves(Attempt):
             if call.end is not None:
                 self._note(call, call.end)
                 continue
-            if not call.call.tool.is_read:
+            if not call.tool.is_read:
                 call.gate = gate
             waiting.append(call)
         return waiting

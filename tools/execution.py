@@ -98,6 +98,7 @@ class Prepared:
         "job",
         "phase",
         "timer",
+        "tool",
         "wave",
     )
 
@@ -112,6 +113,7 @@ class Prepared:
         wave: int = 1,
     ) -> None:
         self.call = call
+        self.tool = call.tool  # which is asked for at every step
         self.call_id = call_id
         self.idempotency_key = idempotency_key
         self.gate = gate

@@ -96,33 +96,48 @@ class Inline:
                     error = None  # its traceback holds this frame, which would hold it
             if self._detached:
                 return
-            error = yield from self._wait(self._waits_for)
+            waits_for = self._waits_for
+            if waits_for.__class__ is asyncio.Future and not (self._asked or self._must_cancel):
+                # Over as soon as it is cancelled, so the agent's task can wait for it itself.
+                try:
+                    yield waits_for
+                except BaseException as caught:  # noqa: BLE001  it is the coroutine's, or our end
+                    error = self._caught(caught)
+                else:
+                    error = self._went_on()
+            else:
+                error = yield from self._wait(waits_for)
 
     def _wait(self, waits_for: Any) -> Generator[Any, None, BaseException | None]:
         """Wait for what the coroutine waits for; gives what to throw into it, if anything."""
         if self._must_cancel and self._cancel_waited():
             self._must_cancel = False
         try:
-            # A plain future is over as soon as it is cancelled, so the agent's task can wait for
-            # it itself. A task takes its time, and detach() must get through meanwhile.
-            if (waits_for.__class__ is asyncio.Future and not self._asked) or not (
-                asyncio.isfuture(waits_for) and waits_for.get_loop() is self._loop
-            ):
+            # A task takes its time when it is cancelled, and detach() must get through meanwhile.
+            if not (asyncio.isfuture(waits_for) and waits_for.get_loop() is self._loop):
                 yield waits_for
             else:
                 yield from self._watch(waits_for)
                 if self._detached and not waits_for.done():
                     return None
-        except GeneratorExit:
+        except BaseException as error:  # noqa: BLE001  it is the coroutine's, or our end
+            return self._caught(error)
+        return self._went_on()
+
+    def _caught(self, error: BaseException) -> BaseException:
+        """Take what came instead of what was waited for; it is the coroutine's, and goes there."""
+        if isinstance(error, GeneratorExit):
             self.is_closing = True
             self._coroutine.close()
-            raise
-        except BaseException as error:  # noqa: BLE001  it is the coroutine's, and goes there
-            self._waits_for = _NOTHING
-            if isinstance(error, asyncio.CancelledError):
-                self.thrown = error
-                self._must_cancel = False
-            return error
+            raise error
+        self._waits_for = _NOTHING
+        if isinstance(error, asyncio.CancelledError):
+            self.thrown = error
+            self._must_cancel = False
+        return error
+
+    def _went_on(self) -> BaseException | None:
+        """What was waited for is over; gives what was asked for meanwhile."""
         self._waits_for = _NOTHING
         if self._must_cancel:
             self._must_cancel = False

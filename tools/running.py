@@ -133,7 +133,7 @@ class CallRunner:
             self._ended(one, endings.skipped(error, retryable=self._retryable(error)))
 
     def _begin(self, one: Prepared) -> None:
-        if one.call.tool.blocking:
+        if one.tool.blocking:
             self._begin_in_thread(one)
         else:
             one.handle = self._task(self._perform(one), one.call_id)
@@ -144,7 +144,7 @@ class CallRunner:
         return self._loop.create_task(work, name=name)
 
     def _begin_in_thread(self, one: Prepared) -> None:
-        tool = one.call.tool
+        tool = one.tool
         self._arm(one, tool.timeout)
         context = copy_context()
         context.run(self._enter, one)
@@ -173,12 +173,11 @@ class CallRunner:
         if self._enters_scope:
             self._scope.enter()
         one.phase = _RUNNING
-        call = one.call
-        tool = call.tool
+        tool = one.tool
         if tool.timeout is not None:
             self._arm(one, tool.timeout)
         try:
-            value = await tool.function(**call.arguments)
+            value = await tool.function(**one.call.arguments)
         except BaseException as error:  # out of a task a SystemExit would end the loop
             if isinstance(error, GeneratorExit) and self._is_closing(one):
                 raise
@@ -205,7 +204,7 @@ class CallRunner:
 
     def _cut(self, one: Prepared) -> None:
         """Ask an async call to end, once; what is protected or in a thread goes on."""
-        if one.job is None and one.asked is None and not one.call.tool.protected:
+        if one.job is None and one.asked is None and not one.tool.protected:
             self._ask(one, Asked.STOP)
 
     def _ask(self, one: Prepared, why: Asked) -> None:
@@ -226,7 +225,7 @@ class CallRunner:
 
     def _overdue(self, one: Prepared) -> None:
         one.timer = None
-        tool = one.call.tool
+        tool = one.tool
         if one.job is None:
             if one.asked is None:
                 self._ask(one, Asked.TIMEOUT)
@@ -253,7 +252,7 @@ class CallRunner:
         is_cancel = isinstance(error, asyncio.CancelledError)
         if is_cancel and _is_inline(one):
             self._escaped = self._agent_is_cancelled()
-        tool = one.call.tool
+        tool = one.tool
         if one.asked is Asked.TIMEOUT:
             retryable = self._retryable(endings.overdue(tool))
             return endings.timed_out(tool, error, retryable=retryable)
@@ -268,17 +267,17 @@ class CallRunner:
         if one.phase is Phase.ENDED:  # it was withdrawn
             return
         if future.cancelled():  # the threads were closed under it
-            self._ended(one, endings.abandoned(one.call.tool))
+            self._ended(one, endings.abandoned(one.tool))
             return
         value, error = future.result()
         if error is not None:
             end = self._raised(one, error)
         elif inspect.iscoroutine(value):
             value.close()
-            msg = f"tool {one.call.tool.name!r} returned a coroutine: define it with `async def`"
+            msg = f"tool {one.tool.name!r} returned a coroutine: define it with `async def`"
             end = self._failed(InvalidResult(msg))
         else:
-            end = self._returned(one.call.tool, value)
+            end = self._returned(one.tool, value)
         self._ended(one, end)
 
     def _ended(self, one: Prepared, end: CallEnd) -> None:

@@ -73,7 +73,7 @@ class WaveRunner(CallRunner):
     @property
     def protected_left(self) -> float:
         """Seconds that running protected calls have left of their timeouts; 0 without any."""
-        running = [one for one in self._wave if one.end is None and one.call.tool.protected]
+        running = [one for one in self._wave if one.end is None and one.tool.protected]
         ends = [one.deadline for one in running if one.deadline is not None]
         return max(0.0, max(ends) - self.clock()) if ends else 0.0
 
@@ -120,7 +120,7 @@ class WaveRunner(CallRunner):
                 continue
             if self._stopped:
                 self._ended(one, endings.SKIPPED)
-            elif one.gate is not None or one.call.tool.blocking:
+            elif one.gate is not None or one.tool.blocking:
                 self._start_behind_gate(one)
             else:
                 one.handle = self._task(self._perform(one), one.call_id)
@@ -234,8 +234,8 @@ class WaveRunner(CallRunner):
         for one in self._wave:
             if one.end is not None or self._withdraw(one):
                 continue
-            if one.job is not None or one.call.tool.protected:
-                self._abandon(one, endings.abandoned(one.call.tool))
+            if one.job is not None or one.tool.protected:
+                self._abandon(one, endings.abandoned(one.tool))
             else:
                 self._cut(one)
         return error
@@ -252,14 +252,14 @@ class WaveRunner(CallRunner):
     def _abandon_all(self) -> list[CallId]:
         left = [one for one in self._wave if one.end is None]
         for one in left:
-            self._abandon(one, endings.abandoned(one.call.tool))
+            self._abandon(one, endings.abandoned(one.tool))
         return [one.call_id for one in left]
 
 
 def _inlinable(prepared: Sequence[Prepared]) -> Prepared | None:
     """The last call that can run in the agent's task."""
     for one in reversed(prepared):
-        if one.call.tool.is_inlinable and (one.gate is None or _is_open(one.gate)):
+        if one.tool.is_inlinable and (one.gate is None or _is_open(one.gate)):
             return one
     return None
 
