@@ -199,13 +199,13 @@ class AttemptWaves(Attempt):
             waiting.append(call)
         return waiting
 
-    def _tell(self, prepared: Prepared, end: CallEnd) -> None:
+    def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Take note of a call's end: once for each, and again for a late result."""
-        assert isinstance(prepared, WaveCall), "the runner runs what it is given"
-        if end is prepared.end:
-            self._note(prepared, end)
+        assert isinstance(one, WaveCall), "the runner runs what it is given"
+        if end is one.end:
+            self._note(one, end)
         else:
-            self._report_late(prepared, end)
+            self._report_late(one, end)
 
     def _report_late(self, call: WaveCall, end: CallEnd) -> None:
         """Nobody waits for it any more: it was told of as ended before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ..messages.policies import How
     from .exit import Notice
     from .mailbox import Envelope
-    from .reference import LoopActorRef
     from .turn_engine import TurnEngine
 
 
@@ -53,7 +53,7 @@ class RuntimeActor(AsyncioActor):
     ever sent anything, so it becomes one when somebody first looks (4 instead of 19 µs a turn).
     """
 
-    __slots__ = ("_agent_runs", "_context", "_engine", "_on_end", "_work")
+    __slots__ = ("_agent_runs", "_context", "_engine", "_is_actor", "_on_end", "_work")
 
     capacity = None
     _actor_mark = "_on_end"
@@ -68,6 +68,9 @@ class RuntimeActor(AsyncioActor):
             for name in ("on_start", "on_stop", "on_failure", "handle")
         )
 
+    # An agent's thread may ask for its runtime's reference at the same time as the loop.
+    _becoming: ClassVar[threading.RLock] = threading.RLock()
+
     _context: Context  # of whoever started it
 
     def __init__(self, engine: TurnEngine) -> None:
@@ -76,6 +79,7 @@ class RuntimeActor(AsyncioActor):
         self._work: asyncio.Task[None] | None = None
         self._agent_runs = False
         self._on_end: Callable[[Notice], object] | None = None
+        self._is_actor = False
 
     @classmethod
     def begin(cls, engine: TurnEngine, on_end: Callable[[Notice], object]) -> Self:
@@ -91,7 +95,7 @@ class RuntimeActor(AsyncioActor):
 
     def begin_for(self, on_end: Callable[[Notice], object]) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
-        if self._has_hooks:
+        if self._has_hooks or self._is_actor:
             self._actor_launch().watch(on_end)
         else:
             self._context = copy_context()
@@ -102,7 +106,7 @@ class RuntimeActor(AsyncioActor):
 
         def __getattr__(self, name: str) -> Any:
             """Become an actor, now that somebody asks for what an actor has."""
-            if name not in AsyncioActor.__slots__ or name == "_loop":
+            if name not in AsyncioActor.__slots__ or name == "_loop" or self._is_actor:
                 msg = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(msg)
             self._become_actor()
@@ -110,16 +114,20 @@ class RuntimeActor(AsyncioActor):
 
     def _become_actor(self) -> None:
         """Make the parts of an actor, and bring them to where the attempt is."""
-        super().__init__()
-        on_end, self._on_end = self._on_end, None
-        if on_end is not None:
-            self._actor_context = self._context
-            self._actor_ref.watch(on_end)
-            self._actor_living.add(self._loop, self)
-            super()._actor_loop_running()
-        elif self._engine.end is not None:
-            self._actor_ref.set_stopped()
-            self._actor_loop_teardown()
+        with self._becoming:
+            if self._is_actor:
+                return
+            super().__init__()
+            on_end, self._on_end = self._on_end, None
+            if on_end is not None:
+                self._actor_context = self._context
+                self._actor_ref.watch(on_end)
+                self._actor_living.add(self._loop, self)
+                super()._actor_loop_running()
+            elif self._engine.end is not None:
+                self._actor_ref.set_stopped()
+                self._actor_loop_teardown()
+            self._is_actor = True
 
     def run(self, turn: Turn) -> Awaitable[str | Reply]:
         """Work on the turn and return its reply; this is what a subclass writes, ``async``."""
@@ -141,11 +149,8 @@ class RuntimeActor(AsyncioActor):
         if self._work is not None and self._agent_runs:
             self._work.cancel()
 
-    def _actor_launch(self) -> LoopActorRef[Self]:
-        _ = self._actor_ref  # an actor from the start, then
-        return super()._actor_launch()
-
     def _start_actor_loop(self) -> None:
+        _ = self._actor_ref  # an actor from the start, then
         self._actor_start_here()
 
     def _actor_loop_running(self) -> None:

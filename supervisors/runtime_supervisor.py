@@ -100,7 +100,7 @@ class RuntimeSupervisor(AsyncioActor):
 
     def handle(self, envelope: Envelope) -> Any:
         """Start, abandon, or take note of an end."""
-        message = envelope.message
+        message: object = envelope.message
         handler = self._actor_direct.get(type(message))
         return super().handle(envelope) if handler is None else handler(self, message)
 

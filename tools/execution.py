@@ -66,7 +66,9 @@ class Handle(Protocol):
 class Host(Protocol):
     """What a call has to know of the runner that runs it."""
 
-    clock: Callable[[], float]
+    def clock(self) -> float:
+        """Monotonic seconds."""
+        ...
 
     @property
     def token(self) -> CancellationToken:

@@ -33,7 +33,7 @@ def said_in(running: Running, *, interrupted: bool) -> list[HistoryEntry]:
     return [
         _entry(HistoryKind.SAID, running.number, event.text, event.at, interrupted=interrupted)
         for event in running.log
-        if event.__class__ is Said
+        if isinstance(event, Said)
     ]
 
 
