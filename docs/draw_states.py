@@ -18,15 +18,19 @@ import re
 import sys
 from collections import defaultdict
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wavebreak.actors.machine.state import Rules, SessionState, Status
 from wavebreak.actors.machine.table import TABLE, Row, decide
 from wavebreak.messages.commands import (
+    AsideDone,
     Command,
+    Edit,
     Open,
     Progress,
+    Resume,
     RuntimeExit,
     Save,
     Say,
@@ -34,13 +38,24 @@ from wavebreak.messages.commands import (
     Shutdown,
     StepDone,
     Stop,
+    Take,
     TimeIsUp,
     TokenCancelled,
+    Withdraw,
 )
 from wavebreak.messages.errors import WavebreakError
 from wavebreak.messages.ids import SessionKey
 from wavebreak.messages.message import Reply, UserMessage
-from wavebreak.messages.policies import AfterWave, Enqueue, Now
+from wavebreak.messages.policies import (
+    AfterWave,
+    Aside,
+    Collect,
+    Debounce,
+    Enqueue,
+    Now,
+    Reject,
+    Steer,
+)
 from wavebreak.messages.reasons import Backlog, Reason
 
 if TYPE_CHECKING:
@@ -85,8 +100,10 @@ def moves() -> frozenset[Move]:
     a time, so that there is an end to it.
     """
     found: set[Move] = set()
-    for survives in (False, True):
-        rules = Rules(delivers=False, survives=survives, max_attempts=2)
+    for survives, debounce in product((False, True), (None, Debounce(1.0, 2.0))):
+        rules = Rules(
+            delivers=False, survives=survives, max_attempts=2, aside=True, debounce=debounce
+        )
         first = SessionState(SessionKey("", "drawn"))
         seen, ahead = {_shape(first)}, [first]
         while ahead:
@@ -120,8 +137,9 @@ def _shape(state: SessionState) -> object:
     stop = None if running is None else running.stop
     return (
         state.status,
-        tuple((type(waiting.policy), waiting.deadline_at) for waiting in state.waiting),
-        bool(state.covers),
+        tuple((type(waiting.policy), waiting.deadline_at) for waiting in state.unanswered),
+        (len(state.parked), len(state.asides)),
+        bool(state.covers.stamp),
         running and (running.attempt, running.deadline_at),
         stop and (type(stop.how), stop.reason, stop.backlog, bool(stop.by)),
     )
@@ -130,18 +148,29 @@ def _shape(state: SessionState) -> object:
 def _commands(state: SessionState) -> Iterator[Command]:
     at, fence = 0.0, state.fence
     yield Open(at, "uid")
-    if len(state.waiting) < MOST_WAITING:
+    # What collects is about the message after the first.
+    if len(state.unanswered) < MOST_WAITING + (state.status is Status.COLLECTING):
         for policy, deadline in (
             (AfterWave(), None),
             (AfterWave(), 1.0),
             (Now(), None),
             (Enqueue(), None),
+            (Steer(), None),
+            (Collect(), None),
+            (Reject(), None),
+            (Aside(), None),
         ):
             message = UserMessage(message_id=f"{state.position}", text="drawn")
             yield Send(at, 1, message, policy, deadline, "")
     for how in (AfterWave(), Now()):
         for backlog in Backlog:
             yield Stop(at, 2, how, backlog, Reason.STOPPED, "")
+    for waiting in state.unanswered:
+        yield Withdraw(at, waiting.message.message_id)
+        yield Edit(at, waiting.message.message_id, "other words")
+        yield AsideDone(at, waiting.message.message_id, "drawn", "")
+    yield Resume(at)
+    yield Take(at, fence)
     yield Shutdown(at, AfterWave())
     yield TokenCancelled(at, fence, "")
     yield TimeIsUp(at)

@@ -38,6 +38,7 @@ class Send(NamedTuple):
     policy: Policy
     deadline_at: float | None
     fingerprint: str
+    priority: int = 0
 
 
 class Stop(NamedTuple):
@@ -49,6 +50,27 @@ class Stop(NamedTuple):
     backlog: Backlog
     reason: Reason
     detail: str
+
+
+class Resume(NamedTuple):
+    """What was parked may go on."""
+
+    at: float
+
+
+class Withdraw(NamedTuple):
+    """The sender takes a message back that waits."""
+
+    at: float
+    message_id: str
+
+
+class Edit(NamedTuple):
+    """The sender puts other words in place of those of a message that waits."""
+
+    at: float
+    message_id: str
+    text: str
 
 
 class Shutdown(NamedTuple):
@@ -102,6 +124,27 @@ class Save(NamedTuple):
     at: float
     fence: Fence
     state: Any
+
+
+class Take(NamedTuple):
+    """The turn takes the messages that it was offered."""
+
+    at: float
+    fence: Fence
+
+
+class AsideDone(NamedTuple):
+    """The ``aside`` handler has ended with a message.
+
+    Args:
+        text: its answer.
+        error: what it raised, in words; then there is no answer.
+    """
+
+    at: float
+    message_id: str
+    text: str
+    error: str
 
 
 class RuntimeExit(NamedTuple):
@@ -167,5 +210,6 @@ class Streamed(NamedTuple):
     restart: bool
 
 
-Report = Progress | StepDone | Say | Save | RuntimeExit
-Command = Open | Send | Stop | Shutdown | TokenCancelled | TimeIsUp | DeliveryDone | Report
+Report = Progress | StepDone | Say | Save | Take | RuntimeExit
+Asked = Send | Stop | Resume | Withdraw | Edit | Shutdown
+Command = Open | Asked | TokenCancelled | TimeIsUp | DeliveryDone | AsideDone | Report

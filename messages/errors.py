@@ -10,7 +10,7 @@ WavebreakError
 ├── PlanError                 (ValueError)   a cycle, a foreign planned call
 ├── DependencyError           (LookupError)
 ├── ActorError
-│   ├── MailboxFull           a bounded mailbox refused a message
+│   ├── MailboxFull           as many messages wait as may
 │   ├── WouldDeadlock         (RuntimeError) a wait that could never end
 │   └── SupervisionError
 │       ├── InvalidChildSpec      (ValueError)  a child that cannot be supervised as given
@@ -26,6 +26,7 @@ WavebreakError
 ├── SystemClosed              (RuntimeError) the system does not run
 ├── SessionError
 │   ├── MessageIdReused       (ValueError)   a message id came again with another content
+│   ├── MessageRejected       a turn runs, and the message's policy is ``Reject``
 │   ├── UnknownMessage        (LookupError)
 │   ├── AcceptanceUnknown     the journal did not say whether it has the message
 │   ├── SessionFailed         the session's journal is corrupt
@@ -101,7 +102,7 @@ class ActorError(WavebreakError):
 
 
 class MailboxFull(ActorError):
-    """A bounded mailbox is full; send less, or give the actor a larger ``capacity``."""
+    """As many messages wait as may; send less, or give a larger ``capacity``."""
 
 
 class WouldDeadlock(ActorError, RuntimeError):
@@ -184,6 +185,10 @@ class SessionError(WavebreakError):
 
 class MessageIdReused(SessionError, ValueError):
     """The message id was used before in this session for another content."""
+
+
+class MessageRejected(SessionError):
+    """A turn runs, and the policy of the message is to be refused then; its id is not used up."""
 
 
 class UnknownMessage(SessionError, LookupError):

@@ -59,12 +59,18 @@ class SessionOpened(Event):
         epoch: the incarnation's number; whatever carries an older one is refused.
         uid: made up once for a session; part of every idempotency key and delivery id, so that
             a session that is deleted and begun anew does not use old ones.
+        covers: whether it reads the same mailbox as the incarnation before it, so that a stop
+            still covers what waits in it.
+        aside: whether there is a handler for messages that wait to be answered beside the turns;
+            if not they wait for a turn.
     """
 
     kind: Literal["session_opened"] = "session_opened"
     turn: int | None = None
     epoch: int
     uid: str
+    covers: bool = False
+    aside: bool = True
 
 
 class MessageAccepted(Event):
@@ -75,6 +81,9 @@ class MessageAccepted(Event):
         policy: the policy that was chosen for it.
         deadline_at: seconds since the epoch at which a turn on it times out.
         fingerprint: of the content, to notice an id that is used again for something else.
+        expires_at: seconds since the epoch at which it ends if it still waits then.
+        priority: those with a higher one are before it as long as they wait.
+        parked: whether a stop that covers it has parked it.
     """
 
     kind: Literal["message_accepted"] = "message_accepted"
@@ -84,6 +93,9 @@ class MessageAccepted(Event):
     policy: Policy
     deadline_at: float | None = None
     fingerprint: str = ""
+    expires_at: float | None = None
+    priority: int = 0
+    parked: bool = False
 
     @field_validator("message", mode="before")
     @classmethod
@@ -97,12 +109,14 @@ class TurnStarted(Event):
     Args:
         message_ids: the messages it works on, oldest first.
         version: the agent's version.
+        deadline_at: seconds since the epoch at which it times out, whatever its messages say.
     """
 
     kind: Literal["turn_started"] = "turn_started"
     turn: int
     message_ids: tuple[str, ...]
     version: str = ""
+    deadline_at: float | None = None
 
 
 class TurnRestarted(Event):
@@ -299,6 +313,54 @@ class TurnEnded(Event):
     delivery_id: DeliveryId | None = None
 
 
+class MessagesTaken(Event):
+    """The running turn took messages that it was offered; they are its own from here on.
+
+    Args:
+        message_ids: which.
+    """
+
+    kind: Literal["messages_taken"] = "messages_taken"
+    turn: int
+    attempt: int
+    message_ids: tuple[str, ...]
+
+
+class WindowExtended(Event):
+    """A quiet window was opened or extended: the next turn starts when it closes.
+
+    Args:
+        until: seconds since the epoch at which it closes, unless more comes.
+        latest: seconds since the epoch at which it closes in any case.
+    """
+
+    kind: Literal["window_extended"] = "window_extended"
+    turn: int | None = None
+    until: float
+    latest: float
+
+
+class MessageEdited(Event):
+    """The words of a message that waits were replaced by others.
+
+    Args:
+        message_id: which.
+        text: the words that count.
+    """
+
+    kind: Literal["message_edited"] = "message_edited"
+    turn: int | None = None
+    message_id: str
+    text: str
+
+
+class Resumed(Event):
+    """What was parked waits for its turn again."""
+
+    kind: Literal["resumed"] = "resumed"
+    turn: int | None = None
+
+
 class MessageEnded(Event):
     """An accepted message ended; each does exactly once.
 
@@ -307,6 +369,8 @@ class MessageEnded(Event):
         status: how.
         reason: why, unless it was answered.
         detail: the failure in words.
+        reply: the answer of the ``aside`` handler; the reply of a turn is in ``turn_ended``.
+        delivery_id: the delivery that carries that answer; None when nothing delivers.
     """
 
     kind: Literal["message_ended"] = "message_ended"
@@ -315,6 +379,8 @@ class MessageEnded(Event):
     status: MessageStatus
     reason: Reason | None = None
     detail: str = ""
+    reply: Reply | None = None
+    delivery_id: DeliveryId | None = None
 
 
 class DeliveryEnded(Event):
@@ -343,6 +409,10 @@ AnyEvent = Annotated[
     | ExecutionCancelled
     | CancellationHandled
     | TurnEnded
+    | MessagesTaken
+    | WindowExtended
+    | MessageEdited
+    | Resumed
     | MessageEnded
     | DeliveryEnded,
     Field(discriminator="kind"),

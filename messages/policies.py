@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
+from .errors import InvalidSetting
+from .message import SessionMessage
 from .model import Frozen
+from .view import SessionView
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -39,9 +45,68 @@ class Enqueue(Frozen):
     kind: Literal["enqueue"] = "enqueue"
 
 
-Policy = AfterWave | Now | Enqueue
+class Steer(Frozen):
+    """Let the running turn go on, and offer it the message: ``await turn.new_messages()``.
+
+    What the turn has not taken when it ends goes to the front of the queue.
+    """
+
+    kind: Literal["steer"] = "steer"
+
+
+class Collect(Frozen):
+    """Let the running turn go on; all that waits so becomes one turn."""
+
+    kind: Literal["collect"] = "collect"
+
+
+class Reject(Frozen):
+    """Let the running turn go on, and refuse the message by ``MessageRejected``."""
+
+    kind: Literal["reject"] = "reject"
+
+
+class Aside(Frozen):
+    """Let the running turn go on; the system's ``aside`` handler answers the message beside it.
+
+    Without a handler it is as :class:`Enqueue`.
+    """
+
+    kind: Literal["aside"] = "aside"
+
+
+Policy = AfterWave | Now | Enqueue | Steer | Collect | Reject | Aside
+Chooser = Callable[[SessionMessage, SessionView], Policy | Awaitable[Policy]]
+"""Chooses the policy of a message by what it says and what the session does; plain or async."""
+
 How = AfterWave | Now
 """The ways in which :meth:`Session.stop` stops a turn."""
 
 POLICIES: Final = frozenset(get_args(Policy))
 """The classes themselves: the table is by class, and the journal knows no subclass of them."""
+
+INTERRUPTING: Final = (AfterWave, Now)
+"""The policies that end a running turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce:
+    """A quiet window before a turn starts from idle, so that a burst becomes one turn.
+
+    Args:
+        quiet: seconds without another message after which the turn starts.
+        max_wait: seconds after which it starts at the latest.
+
+    Raises:
+        InvalidSetting: a number cannot be used.
+    """
+
+    quiet: float
+    max_wait: float
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("quiet", self.quiet), ("max_wait", self.max_wait)):
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not 0 < seconds < inf:
+                msg = f"Debounce({name}={seconds!r}): give seconds, more than 0"
+                raise InvalidSetting(msg)

@@ -62,6 +62,12 @@ class Reason(StrEnum):
     """The agent raised."""
     CRASHED = "crashed"
     """The turn's runtime kept dying."""
+    EXPIRED = "expired"
+    """The message waited longer than ``expires_after``."""
+    OVERFLOW = "overflow"
+    """A newer message took the message's place: more waited than ``capacity``."""
+    WITHDRAWN = "withdrawn"
+    """The message's sender took it back."""
 
 
 class DeliveryKind(StrEnum):
@@ -69,6 +75,8 @@ class DeliveryKind(StrEnum):
 
     REPLY = "reply"
     SAID = "said"
+    ASIDE = "aside"
+    """What the ``aside`` handler answered, beside the turns."""
 
 
 class DeliveryStatus(StrEnum):
@@ -82,4 +90,15 @@ class Backlog(StrEnum):
     """What a stop does to the messages that wait behind the running turn."""
 
     KEEP = "keep"
+    PARK = "park"
+    """They wait until :meth:`Session.resume`."""
     DROP = "drop"
+
+
+class Overflow(StrEnum):
+    """What a message does that finds ``capacity`` messages waiting."""
+
+    REJECT = "reject"
+    """It is refused."""
+    DROP_OLDEST = "drop_oldest"
+    """It takes the place of the oldest that waits, which ends as dropped."""

@@ -53,6 +53,16 @@ settings.register_profile("thorough", settings.get_profile("house"), max_example
 settings.load_profile("house")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the session's machine be driven for as long as one likes."""
+    parser.addoption(
+        "--machine-steps",
+        type=int,
+        default=20_000,
+        help="random commands that tests/actors/machine gives the session's machine (20000)",
+    )
+
+
 @pytest.fixture(autouse=True)
 def leak_check() -> Generator[LeakCheck]:
     """Fail the test for what it leaves behind."""

@@ -83,10 +83,17 @@ class Draft:
         *,
         detail: str = "",
         turn: int | None = None,
+        **answer: Any,
     ) -> None:
         """Write down how a message ended."""
         self.emit(
-            MessageEnded, turn, message_id=message_id, status=status, reason=reason, detail=detail
+            MessageEnded,
+            turn,
+            message_id=message_id,
+            status=status,
+            reason=reason,
+            detail=detail,
+            **answer,
         )
 
     def delivery_id(self) -> DeliveryId | None:

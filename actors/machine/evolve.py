@@ -12,8 +12,11 @@ from ...messages.events import (
     Event,
     ExecutionCancelled,
     MessageAccepted,
+    MessageEdited,
     MessageEnded,
+    MessagesTaken,
     Progressed,
+    Resumed,
     Said,
     Saved,
     SessionOpened,
@@ -22,9 +25,10 @@ from ...messages.events import (
     TurnEnded,
     TurnRestarted,
     TurnStarted,
+    WindowExtended,
 )
 from ...messages.message import Delivery, MessageOutcome, Reply
-from ...messages.policies import Now
+from ...messages.policies import Aside, Now
 from ...messages.reasons import (
     CallStatus,
     DeliveryKind,
@@ -33,7 +37,27 @@ from ...messages.reasons import (
     TurnOutcome,
 )
 from ..ledger import record_of
-from .state import Remembered, Running, SessionState, Status, Stopping, Waiting
+from .folds import (
+    collecting,
+    covering,
+    edited,
+    gone_on,
+    placed,
+    taken,
+    with_waiting,
+    without,
+)
+from .queue import by_admission, come_back, expiry, split, steered_first
+from .state import (
+    NOTHING,
+    Remembered,
+    Running,
+    SessionState,
+    Status,
+    Stopping,
+    Waiting,
+    earlier,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,18 +110,29 @@ def _running(state: SessionState) -> Running:
 
 
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
-    status = Status.IDLE
+    status = Status.IDLE if state.window is None else Status.COLLECTING
     running = state.running
     if running is not None:
         status = Status.RUNNING if running.stop is None else Status.STOPPING
-    return state.changed(_at(event), epoch=event.epoch, uid=event.uid, status=status, covers=0)
+    covers = state.covers if event.covers else NOTHING
+    state = state.changed(
+        _at(event), epoch=event.epoch, uid=event.uid, status=status, covers=covers
+    )
+    if state.asides and not event.aside:
+        return with_waiting(state, (*state.waiting, *state.asides))._replace(asides=())
+    return state
 
 
 def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
-    waiting = Waiting(event.message, event.policy, event.deadline_at)
+    position, expires_at, priority = _at(event), event.expires_at, event.priority
+    waiting = Waiting(
+        event.message, event.policy, event.deadline_at, expires_at, priority, position
+    )
     remembered = _trimmed(state)
     remembered[event.message.message_id] = Remembered(event.fingerprint, None)
-    return state.changed(_at(event), waiting=(*state.waiting, waiting), remembered=remembered)
+    if state.waiting or expires_at or priority or event.parked or type(event.policy) is Aside:
+        return placed(state.changed(position, remembered=remembered), event, waiting)
+    return state.changed(position, waiting=(waiting,), remembered=remembered)
 
 
 def _trimmed(state: SessionState) -> dict[str, Remembered]:
@@ -110,9 +145,14 @@ def _trimmed(state: SessionState) -> dict[str, Remembered]:
 
 
 def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
-    count = len(event.message_ids)
-    taken, rest = state.waiting[:count], state.waiting[count:]
-    running = Running(event.turn, 1, taken, taken[-1].deadline_at)
+    ours, rest = split(state.waiting, event.message_ids)
+    bound = event.deadline_at
+    deadline = ours[-1].deadline_at
+    if bound is not None:
+        deadline = earlier(bound, deadline)
+    running = Running(event.turn, 1, ours, deadline, bound_at=bound)
+    if state.window is not None or state.expires_at is not None:
+        state = state._replace(window=None, expires_at=expiry(rest))
     return state.changed(
         _at(event),
         running=running,
@@ -198,7 +238,7 @@ def _said(state: SessionState, event: Said) -> SessionState:
 
 def _posted(
     state: SessionState,
-    event: Said | TurnEnded,
+    event: Said | TurnEnded | MessageEnded,
     kind: DeliveryKind,
     reply: Reply,
     answers: tuple[str, ...] = (),
@@ -211,7 +251,7 @@ def _posted(
             "kind": kind,
             "tenant": state.key.tenant,
             "session_id": state.key.session_id,
-            "turn": event.turn,
+            "turn": state.turn if event.turn is None else event.turn,
             "reply": reply,
             "answers": answers,
         }
@@ -224,12 +264,14 @@ def _saved(state: SessionState, event: Saved) -> SessionState:
 
 
 def _stop_requested(state: SessionState, event: StopRequested) -> SessionState:
-    if event.backlog is not None and event.covers is not None:
-        state = state._replace(covers=event.covers, covered_by=event.backlog)
+    state = covering(state, event)
     running = state.running
     if running is None:
+        if state.window is None:
+            return state.changed(_at(event))
+        closing = event.reason is Reason.SHUTDOWN
         return state.changed(
-            _at(event),
+            _at(event), status=Status.CLOSING if closing else Status.IDLE, window=None
         )
     before = running.stop
     seconds = event.how.grace if isinstance(event.how, Now) else event.how.patience
@@ -274,9 +316,13 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     if event.outcome is TurnOutcome.INTERRUPTED:
         # After an interruption all that is unanswered becomes one turn; after a shutdown only
         # the turn itself comes back as one.
-        waiting = (*running.messages, *waiting)
         alone = event.reason is Reason.SHUTDOWN
+        waiting = (*come_back(running.messages), *waiting)
+        if not alone:
+            waiting = by_admission(waiting)
         batch = len(running.messages) if alone else len(waiting)
+    elif waiting:
+        waiting = steered_first(waiting)
     finished = event.outcome is TurnOutcome.FINISHED
     saved = running.saved if finished and running.saved is not None else state.saved
     state = state.changed(
@@ -302,7 +348,7 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
             "message_id": event.message_id,
             "status": event.status,
             "turn": event.turn,
-            "reply": state.last_reply if answered else None,
+            "reply": (event.reply or state.last_reply) if answered else None,
             "reason": event.reason,
             "error": event.detail,
         }
@@ -313,14 +359,28 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
         event.message_id: Remembered(kept.fingerprint if kept else "", outcome),
     }
     state = state.changed(_at(event), remembered=remembered)
-    return _without(state, event.message_id) if state.waiting else state
+    if state.covers.idle and event.status is MessageStatus.CANCELLED:
+        # It would have been the turn that the stop, which found none, was meant for.
+        state = state._replace(covers=state.covers._replace(idle=False))
+    if event.reply is not None and event.delivery_id is not None:
+        state = _posted(state, event, DeliveryKind.ASIDE, event.reply, (event.message_id,))
+    if state.waiting or state.parked or state.asides:
+        return without(state, event.message_id)
+    return state
 
 
-def _without(state: SessionState, message_id: str) -> SessionState:
-    kept = tuple(w for w in state.waiting if w.message.message_id != message_id)
-    head = state.waiting[: state.batch]
-    batch = sum(1 for w in head if w.message.message_id != message_id)
-    return state._replace(waiting=kept, batch=batch)
+def _then(
+    change: Callable[[SessionState, Any], SessionState],
+) -> Callable[[SessionState, Any], SessionState]:
+    def fold_it(state: SessionState, event: Event) -> SessionState:
+        return change(state, event)._replace(position=_at(event))
+
+    return fold_it
+
+
+def _taken(state: SessionState, event: MessagesTaken) -> SessionState:
+    _running(state)
+    return taken(state, event)
 
 
 def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
@@ -340,6 +400,10 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     ExecutionCancelled: _unchanged,
     CancellationHandled: _unchanged,
     TurnEnded: _turn_ended,
+    MessagesTaken: _then(_taken),
+    WindowExtended: _then(collecting),
+    MessageEdited: _then(edited),
+    Resumed: _then(gone_on),
     MessageEnded: _message_ended,
     DeliveryEnded: _delivery_ended,
 }

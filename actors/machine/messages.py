@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...messages.errors import MessageIdReused, SessionFailed, SystemClosed
+from ...messages.errors import MessageIdReused, MessageRejected, SessionFailed, SystemClosed
 from ...messages.events import MessageAccepted
-from ...messages.policies import AfterWave, Enqueue, Now
+from ...messages.policies import AfterWave, Enqueue, Now, Reject
 from ...messages.reasons import Backlog, MessageStatus, Reason
+from .bounds import drop_oldest, make_room
 from .turns import next_turn, request_stop
+from .windows import extend_window, start_all
 
 if TYPE_CHECKING:
     from ...messages.commands import Command, Send
@@ -21,26 +23,90 @@ def start(draft: Draft, send: Send) -> None:
         next_turn(draft)
 
 
+def start_or_collect(draft: Draft, send: Send) -> None:
+    """Accept, and start a turn, or open the quiet window that comes before it."""
+    if draft.rules.debounce is None:
+        start(draft, send)
+    else:
+        collect(draft, send)
+
+
+def collect(draft: Draft, send: Send) -> None:
+    """Accept; the quiet window begins anew, but does not last longer than it may."""
+    if _accept(draft, send, waits=True):
+        extend_window(draft)
+
+
+def close_window(draft: Draft, send: Send) -> None:
+    """Accept, close the quiet window, and start what waits, with this message, as one turn."""
+    if _accept(draft, send):
+        start_all(draft)
+
+
 def wait(draft: Draft, send: Send) -> None:
-    """Accept; the running turn goes on."""
-    _accept(draft, send)
+    """Accept; it waits for its turn."""
+    _accept(draft, send, waits=True)
 
 
 def interrupt(draft: Draft, send: Send) -> None:
     """Accept, and tell the running turn to stop."""
     how = send.policy
-    if _accept(draft, send) and isinstance(how, AfterWave | Now):
+    if _accept(draft, send, waits=True) and isinstance(how, AfterWave | Now):
         request_stop(draft, how, Reason.SUPERSEDED, by=send.message.message_id)
+
+
+def offer(draft: Draft, send: Send) -> None:
+    """Accept; the running turn may take it, and goes on."""
+    _accept(draft, send, waits=True)
 
 
 def join(draft: Draft, send: Send) -> None:
     """A stop is under way: the message waits for its end, and makes it no softer."""
     stop = draft.running.stop
     assert stop is not None
-    if not _accept(draft, send):
+    if not _accept(draft, send, waits=True):
         return
     if isinstance(send.policy, Now) and not stop.fenced:
         request_stop(draft, send.policy, stop.reason, by=send.message.message_id)
+
+
+def reject(draft: Draft, send: Send) -> None:
+    """A turn runs, and the message does not want to wait for it."""
+    if not _is_known(draft, send):
+        raise MessageRejected(_rejected(draft))
+
+
+def _rejected(draft: Draft) -> str:
+    return (
+        f"session {str(draft.state.key)!r} works on a turn, and the message's policy is Reject(): "
+        "send it again when that has ended, or with another policy"
+    )
+
+
+def aside(draft: Draft, send: Send) -> None:
+    """Accept; the handler answers it, and if there is none it starts a turn."""
+    if not _accept_aside(draft, send):
+        start(draft, _as_queued(send))
+
+
+def aside_or_wait(draft: Draft, send: Send) -> None:
+    """Accept; the handler answers it beside the turn, and if there is none it waits for its own."""
+    if not _accept_aside(draft, send):
+        wait(draft, _as_queued(send))
+
+
+def _accept_aside(draft: Draft, send: Send) -> bool:
+    if not draft.rules.aside:
+        return False
+    if not _is_known(draft, send):
+        make_room(draft)
+        _take_on(draft, send)
+        drop_oldest(draft)
+    return True
+
+
+def _as_queued(send: Send) -> Send:
+    return send._replace(policy=Enqueue())
 
 
 def refuse_closed(draft: Draft, send: Send) -> None:
@@ -57,10 +123,44 @@ def refuse_failed(draft: Draft, command: Command) -> None:
     raise SessionFailed(msg)
 
 
-def _accept(draft: Draft, send: Send) -> bool:
+def not_yet(draft: Draft, command: Command) -> None:
+    """No incarnation has taken over: the mailbox keeps it, and nothing comes to here."""
+    del command
+    msg = f"session {str(draft.state.key)!r} is being recovered: send again"
+    raise SessionFailed(msg)
+
+
+def _accept(draft: Draft, send: Send, *, waits: bool = False) -> bool:
     """Take the message on; False when it has been before, or is covered by a stop."""
     if _is_known(draft, send):
         return False
+    if send.stamp < draft.state.covers.stamp:
+        end = _covered(draft, send)
+        if end is not None:
+            _end_covered(draft, send, end)
+            return False
+    if not waits:
+        _take_on(draft, send)
+        return True
+    make_room(draft)
+    _take_on(draft, send, expires_after=draft.rules.expires_after)
+    drop_oldest(draft)
+    return True
+
+
+def _end_covered(draft: Draft, send: Send, end: MessageStatus | Backlog) -> None:
+    if isinstance(end, MessageStatus):
+        _take_on(draft, send)
+        draft.end_message(send.message.message_id, end, Reason.STOPPED)
+    else:
+        make_room(draft)
+        _take_on(draft, send, parked=True)
+        drop_oldest(draft)
+
+
+def _take_on(
+    draft: Draft, send: Send, *, parked: bool = False, expires_after: float | None = None
+) -> None:
     message = send.message
     draft.emit(
         MessageAccepted,
@@ -69,22 +169,33 @@ def _accept(draft: Draft, send: Send) -> bool:
         policy=send.policy,
         deadline_at=send.deadline_at,
         fingerprint=send.fingerprint,
+        priority=send.priority,
+        expires_at=None if expires_after is None else draft.at + expires_after,
+        parked=parked,
     )
-    return not _is_covered(draft, send)
 
 
-def _is_covered(draft: Draft, send: Send) -> bool:
-    """Whether a stop that was read first was put after this message, and so ends it too."""
-    if send.stamp >= draft.state.covers:
-        return False
-    if not isinstance(send.policy, Enqueue):
-        # It would have been in the turn that was stopped, or have interrupted it.
-        draft.end_message(send.message.message_id, MessageStatus.CANCELLED, Reason.STOPPED)
-        return True
-    if draft.state.covered_by is Backlog.DROP:
-        draft.end_message(send.message.message_id, MessageStatus.DROPPED, Reason.STOPPED)
-        return True
-    return False
+def _covered(draft: Draft, send: Send) -> MessageStatus | Backlog | None:
+    """What becomes of a message that a stop covers: it was read first, and put after it.
+
+    As if they had been handled in the order of their stamps: what would have been in the turn,
+    or have interrupted it, is cancelled with it; what would have waited goes by the backlog.
+
+    Returns:
+        How the message ends, or that it is parked; None when it is as any other.
+    """
+    covers, policy = draft.state.covers, send.policy
+    collects = isinstance(policy, AfterWave) or policy.kind in ("steer", "collect")
+    if covers.idle and not (collects and draft.rules.debounce is not None):
+        return MessageStatus.CANCELLED
+    if isinstance(policy, Reject):
+        raise MessageRejected(_rejected(draft))
+    if isinstance(policy, AfterWave | Now) and not covers.idle:
+        return MessageStatus.CANCELLED
+    backlog = covers.backlog(send.stamp)
+    if backlog is Backlog.DROP:
+        return MessageStatus.DROPPED
+    return None if backlog is Backlog.KEEP else backlog
 
 
 def _is_known(draft: Draft, send: Send) -> bool:

@@ -190,7 +190,14 @@ def open_(draft: Draft, command: Open) -> None:
     """Take over what an earlier incarnation left; the same clause for a first start."""
     state = draft.state
     epoch = max(state.epoch, command.above) + 1
-    draft.emit(SessionOpened, epoch=epoch, uid=state.uid or command.uid)
+    draft.emit(
+        SessionOpened,
+        epoch=epoch,
+        uid=state.uid or command.uid,
+        # A new process counts its stamps anew; those of the same mailbox go on.
+        covers=command.above == state.epoch > 0,
+        aside=draft.rules.aside,
+    )
     running = draft.state.running
     if running is None:
         next_turn(draft)

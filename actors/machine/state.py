@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 from ...messages.events import AnyEntry, Progressed
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
-from ...messages.policies import How, Now, Policy
-from ...messages.reasons import Backlog, CallStatus, Reason
+from ...messages.policies import Debounce, How, Now, Policy
+from ...messages.reasons import Backlog, CallStatus, Overflow, Reason
 from ...messages.records import CallRecord, CallStarted, PartialResults
 from ...messages.view import SessionView
 
@@ -22,6 +22,8 @@ class Status(StrEnum):
     RECOVERING = "recovering"
     """No incarnation has taken over yet; the mailbox is not read."""
     IDLE = "idle"
+    COLLECTING = "collecting"
+    """A quiet window is open: the turn starts when it closes."""
     RUNNING = "running"
     STOPPING = "stopping"
     """The wave is finishing, or what was cancelled has its grace."""
@@ -32,11 +34,55 @@ class Status(StrEnum):
 
 
 class Waiting(NamedTuple):
-    """A message that was accepted and has not ended."""
+    """A message that was accepted and has not ended.
+
+    Args:
+        expires_at: seconds since the epoch at which it ends if it still waits.
+        priority: those with a higher one are before it as long as they wait.
+        admitted: the position of its acceptance: the order of admission.
+        was_in_turn: whether it comes back from a turn that was interrupted.
+    """
 
     message: NamedMessage
     policy: Policy
     deadline_at: float | None
+    expires_at: float | None = None
+    priority: int = 0
+    admitted: int = 0
+    was_in_turn: bool = False
+
+
+class Covers(NamedTuple):
+    """Which messages that are still in the mailbox a stop covers, by their stamps.
+
+    Args:
+        stamp: of the last stop; what has a lower one is covered.
+        park: of the last stop that parks.
+        drop: of the last stop that drops.
+        idle: whether there was no turn to stop: then the first message that is covered would have
+            been the turn.
+    """
+
+    stamp: int = 0
+    park: int = 0
+    drop: int = 0
+    idle: bool = False
+
+    def backlog(self, stamp: int) -> Backlog:
+        """What becomes of a message with this stamp that would have waited; the hardest counts."""
+        if stamp < self.drop:
+            return Backlog.DROP
+        return Backlog.PARK if stamp < self.park else Backlog.KEEP
+
+
+NOTHING = Covers()
+
+
+class Window(NamedTuple):
+    """A quiet window: until when it is open, and at the latest."""
+
+    until: float
+    latest: float
 
 
 class Stopping(NamedTuple):
@@ -64,6 +110,7 @@ class Running(NamedTuple):
 
     Args:
         wave: the last wave of this attempt that began, or 0.
+        bound_at: when the turn times out whatever its messages say.
     """
 
     number: int
@@ -74,12 +121,13 @@ class Running(NamedTuple):
     wave: int = 0
     saved: Any = None
     stop: Stopping | None = None
+    bound_at: float | None = None
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
-        number, attempt, messages, deadline_at, log, wave, saved, stop = self
-        log = (*log, entry)
-        values = number, attempt, messages, deadline_at, log, entry.wave or wave, saved, stop
+        number, attempt, messages, deadline_at, log, wave, saved, stop, bound = self
+        log, wave = (*log, entry), entry.wave or wave
+        values = number, attempt, messages, deadline_at, log, wave, saved, stop, bound
         return _new_running(Running, values)
 
     @property
@@ -140,16 +188,19 @@ class SessionState(NamedTuple):
         position: of the last event.
         turn: the number of the last turn that was started.
         running: the running turn.
-        waiting: accepted messages that are in no turn, oldest first.
+        waiting: accepted messages that are in no turn, in the order of their turns.
         batch: how many of the first waiting messages become one turn; 0 means by their policies.
         previous: what the chain of turns that did not finish left behind.
         unknown: calls that may have happened, and those of which a late end was seen since.
         saved: the session's own state, of the last finished turn.
         outbox: deliveries that have not ended.
         remembered: recent messages by id.
-        covers: the stamp of the last stop; older messages that are handled later are covered.
-        covered_by: what that stop does to them.
+        covers: the messages, put before a stop and handled after it, that it covers.
         last_reply: of the last finished turn, for the outcomes of its messages.
+        parked: accepted messages that wait for nothing but to be resumed.
+        window: the quiet window, if one is open.
+        asides: messages that are answered beside the turns; the first one is being handled.
+        expires_at: when the first of what waits expires.
     """
 
     key: SessionKey
@@ -166,9 +217,12 @@ class SessionState(NamedTuple):
     saved: Any = None
     outbox: tuple[Delivery, ...] = ()
     remembered: Mapping[str, Remembered] = MappingProxyType({})
-    covers: int = 0
-    covered_by: Backlog = Backlog.KEEP
+    covers: Covers = NOTHING
     last_reply: Reply | None = None
+    parked: tuple[Waiting, ...] = ()
+    window: Window | None = None
+    asides: tuple[Waiting, ...] = ()
+    expires_at: float | None = None
 
     def changed(self, position: int, **fields: Any) -> SessionState:
         """The state at another position, with some fields changed; half the price of _replace."""
@@ -189,6 +243,11 @@ class SessionState(NamedTuple):
             return False
         epoch, turn, attempt = fence
         return attempt == running.attempt and turn == running.number and epoch == self.epoch
+
+    @property
+    def unanswered(self) -> tuple[Waiting, ...]:
+        """All that was accepted, has not ended, and is not in the running turn."""
+        return (*self.waiting, *self.parked, *self.asides)
 
     @property
     def fence(self) -> Fence:
@@ -226,24 +285,40 @@ class Rules(NamedTuple):
         delivers: whether replies and words are delivered, and so must wait for an end.
         survives: whether the journal outlives the process.
         max_attempts: attempts a turn may have in all.
-        remember: messages kept for de-duplication.
+        aside: whether there is a handler that answers messages beside the turns.
+        debounce: the quiet window before a turn starts from idle.
+        capacity: messages that may wait in the session.
+        overflow: what a message does that finds so many.
+        expires_after: seconds after which a message ends that still waits for its first turn.
+        turn_deadline: seconds after its start at which a turn times out.
     """
 
     version: str = ""
     delivers: bool = True
     survives: bool = False
     max_attempts: int = 3
-    remember: int = 512
+    aside: bool = False
+    debounce: Debounce | None = None
+    capacity: int = 10_000
+    overflow: Overflow = Overflow.REJECT
+    expires_after: float | None = None
+    turn_deadline: float | None = None
 
 
 def due(state: SessionState) -> float | None:
     """When the state wants to be told the time, in seconds since the epoch."""
-    running = state.running
+    running, expires = state.running, state.expires_at
     if running is None:
-        return None
+        window = state.window
+        return None if window is None else earlier(window.until, expires)
     stop, deadline = running.stop, running.deadline_at
-    if stop is None:
-        return deadline
-    if stop.fenced or deadline is None:
-        return stop.until
-    return min(stop.until, deadline)
+    if stop is not None:
+        deadline = stop.until if stop.fenced else earlier(stop.until, deadline)
+        if state.status is Status.CLOSING:
+            return deadline
+    return deadline if expires is None else earlier(expires, deadline)
+
+
+def earlier(one: float, other: float | None) -> float:
+    """The earlier of two times, of which the second may be never."""
+    return one if other is None or one < other else other

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...messages.policies import AfterWave, Now
 from ...messages.reasons import Backlog, MessageStatus, Reason
+from .bounds import expire
 from .turns import end_all, end_open_calls, end_stopped, request_stop
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def _behind(state: SessionState) -> tuple[Waiting, ...]:
     """What waits, but for the messages that asked for the stop: those go with the turn."""
     stop = state.running.stop if state.running is not None else None
     by = stop.by if stop is not None else ()
-    return tuple(waiting for waiting in state.waiting if waiting.message.message_id not in by)
+    behind = (*state.waiting, *state.parked)
+    return tuple(waiting for waiting in behind if waiting.message.message_id not in by)
 
 
 def raise_stop(draft: Draft, stop: Stop) -> None:
@@ -62,13 +64,20 @@ def token_cancelled(draft: Draft, command: TokenCancelled) -> None:
 
 
 def time_in_running(draft: Draft, command: TimeIsUp) -> None:
-    """Is the deadline over?"""
+    """Does a message expire, or is the deadline over?"""
+    expire(draft)
     deadline = draft.running.deadline_at
     if deadline is not None and command.at >= deadline:
         request_stop(draft, Now(), Reason.DEADLINE, detail="Operation timeout")
 
 
 def time_in_stopping(draft: Draft, command: TimeIsUp) -> None:
+    """Does a message expire, or is the patience, the grace or the deadline over?"""
+    expire(draft)
+    time_in_closing(draft, command)
+
+
+def time_in_closing(draft: Draft, command: TimeIsUp) -> None:
     """Is the patience, the grace or the deadline over?"""
     running = draft.state.running
     if running is None:
@@ -87,7 +96,7 @@ def shut_down_idle(draft: Draft, command: Shutdown) -> None:
     """What waits lives on in the journal, or ends with it."""
     del command
     if not draft.rules.survives:
-        end_all(draft, None, draft.state.waiting, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+        end_all(draft, None, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
 
 
 def shut_down(draft: Draft, command: Shutdown) -> None:

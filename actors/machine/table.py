@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...messages.commands import (
+    AsideDone,
     Command,
     DeliveryDone,
+    Edit,
     Open,
     Progress,
+    Resume,
     RuntimeExit,
     Save,
     Say,
@@ -21,12 +24,31 @@ from ...messages.commands import (
     Shutdown,
     StepDone,
     Stop,
+    Take,
     TimeIsUp,
     TokenCancelled,
+    Withdraw,
 )
-from ...messages.policies import AfterWave, Enqueue, Now
+from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject, Steer
+from .backlog import edit, refuse_resume, resume, take, withdraw
+from .beside import end_aside
 from .draft import Decision, Draft
-from .messages import interrupt, join, refuse_closed, refuse_failed, start, wait
+from .messages import (
+    aside,
+    aside_or_wait,
+    close_window,
+    collect,
+    interrupt,
+    join,
+    not_yet,
+    offer,
+    refuse_closed,
+    refuse_failed,
+    reject,
+    start,
+    start_or_collect,
+    wait,
+)
 from .reports import (
     end_delivery,
     end_step,
@@ -49,10 +71,12 @@ from .stops import (
     shut_down_idle,
     shut_down_stopping,
     stop_session,
+    time_in_closing,
     time_in_running,
     time_in_stopping,
     token_cancelled,
 )
+from .windows import shut_down_collecting, stop_collecting, time_in_collecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +86,7 @@ class Row(NamedTuple):
     """One command's clauses, by the session's status."""
 
     idle: Callable[[Draft, Any], None]
+    collecting: Callable[[Draft, Any], None]
     running: Callable[[Draft, Any], None]
     stopping: Callable[[Draft, Any], None]
     closing: Callable[[Draft, Any], None]
@@ -69,32 +94,34 @@ class Row(NamedTuple):
     recovering: Callable[[Draft, Any], None] = stale
 
 
-_COLUMN = {
-    Status.IDLE: 0,
-    Status.RUNNING: 1,
-    Status.STOPPING: 2,
-    Status.CLOSING: 3,
-    Status.FAILED: 4,
-    Status.RECOVERING: 5,
-}
+_COLUMN = {Status(name): column for column, name in enumerate(Row._fields)}
 
 # fmt: off
 TABLE: dict[type, Row] = {
-    #                   idle            running          stopping            closing             failed
-    AfterWave:      Row(start,          interrupt,       join,               refuse_closed,      refuse_failed),
-    Now:            Row(start,          interrupt,       join,               refuse_closed,      refuse_failed),
-    Enqueue:        Row(start,          wait,            join,               refuse_closed,      refuse_failed),
-    Stop:           Row(stop_session,   stop_session,    raise_stop,         stale,              stale),
-    TokenCancelled: Row(stale,          token_cancelled, stale,              stale,              stale),
-    TimeIsUp:       Row(stale,          time_in_running, time_in_stopping,   time_in_stopping,   stale),
-    Progress:       Row(late_ends,      go_on,           finish_wave,        finish_wave,        stale),
-    StepDone:       Row(stale,          end_step,        end_step,           end_step,           stale),
-    Say:            Row(stale,          say,             stale,              stale,              stale),
-    Save:           Row(stale,          save,            save_unless_fenced, save_unless_fenced, stale),
-    RuntimeExit:    Row(late_exit,      exit_running,    exit_stopping,      exit_stopping,      stale),
-    DeliveryDone:   Row(end_delivery,   end_delivery,    end_delivery,       end_delivery,       stale),
-    Shutdown:       Row(shut_down_idle, shut_down,       shut_down_stopping, stale,              stale),
-    Open:           Row(stale,          stale,           stale,              stale,              stale, open_),
+    #                   idle              collecting            running          stopping            closing             failed         recovering
+    AfterWave:      Row(start_or_collect, collect,              interrupt,       join,               refuse_closed,      refuse_failed, not_yet),
+    Now:            Row(start,            close_window,         interrupt,       join,               refuse_closed,      refuse_failed, not_yet),
+    Steer:          Row(start_or_collect, collect,              offer,           join,               refuse_closed,      refuse_failed, not_yet),
+    Enqueue:        Row(start,            wait,                 wait,            join,               refuse_closed,      refuse_failed, not_yet),
+    Collect:        Row(start_or_collect, collect,              wait,            join,               refuse_closed,      refuse_failed, not_yet),
+    Reject:         Row(start,            close_window,         reject,          reject,             refuse_closed,      refuse_failed, not_yet),
+    Aside:          Row(aside,            aside_or_wait,        aside_or_wait,   aside_or_wait,      refuse_closed,      refuse_failed, not_yet),
+    Stop:           Row(stop_session,     stop_collecting,      stop_session,    raise_stop,         stale,              refuse_failed),
+    Resume:         Row(resume,           resume,               resume,          resume,             refuse_resume,      refuse_failed),
+    Withdraw:       Row(withdraw,         withdraw,             withdraw,        withdraw,           withdraw,           refuse_failed),
+    Edit:           Row(edit,             edit,                 edit,            edit,               edit,               refuse_failed),
+    TokenCancelled: Row(stale,            stale,                token_cancelled, stale,              stale,              stale),
+    TimeIsUp:       Row(stale,            time_in_collecting,   time_in_running, time_in_stopping,   time_in_closing,    stale),
+    Progress:       Row(late_ends,        late_ends,            go_on,           finish_wave,        finish_wave,        stale),
+    StepDone:       Row(stale,            stale,                end_step,        end_step,           end_step,           stale),
+    Say:            Row(stale,            stale,                say,             stale,              stale,              stale),
+    Save:           Row(stale,            stale,                save,            save_unless_fenced, save_unless_fenced, stale),
+    Take:           Row(stale,            stale,                take,            stale,              stale,              stale),
+    AsideDone:      Row(end_aside,        end_aside,            end_aside,       end_aside,          end_aside,          stale),
+    RuntimeExit:    Row(late_exit,        late_exit,            exit_running,    exit_stopping,      exit_stopping,      stale),
+    DeliveryDone:   Row(end_delivery,     end_delivery,         end_delivery,    end_delivery,       end_delivery,       stale),
+    Shutdown:       Row(shut_down_idle,   shut_down_collecting, shut_down,       shut_down_stopping, stale,              stale),
+    Open:           Row(stale,            stale,                stale,           stale,              stale,              stale,         open_),
 }
 # fmt: on
 """What every command does in every state; read it top to bottom."""

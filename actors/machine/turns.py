@@ -12,7 +12,7 @@ from ...messages.events import (
     TurnEnded,
     TurnStarted,
 )
-from ...messages.policies import Enqueue, How
+from ...messages.policies import How
 from ...messages.reasons import (
     Backlog,
     CallStatus,
@@ -24,7 +24,8 @@ from ...messages.reasons import (
 from ...messages.records import CallDone
 from ..ledger import partial_results
 from .history import history_of, said_in
-from .state import Running, SessionState, Status, Stopping, Waiting
+from .queue import batch_of, by_admission
+from .state import Running, Status, Stopping, Waiting
 
 if TYPE_CHECKING:
     from ...messages.message import Reply
@@ -35,27 +36,19 @@ if TYPE_CHECKING:
 def next_turn(draft: Draft) -> None:
     """Start the next turn, if something waits and the session is free."""
     state = draft.state
-    if state.status is not Status.IDLE or not state.waiting:
-        return
-    messages = state.waiting[: _batch(state)]
+    if state.status is Status.IDLE and state.waiting:
+        begin(draft, batch_of(state))
+
+
+def begin(draft: Draft, messages: tuple[Waiting, ...]) -> None:
+    """Start a turn on these of the waiting messages."""
+    rules = draft.rules
     draft.emit(
         TurnStarted,
-        state.turn + 1,
-        message_ids=tuple(waiting.message.message_id for waiting in messages),
-        version=draft.rules.version,
-    )
-
-
-def _batch(state: SessionState) -> int:
-    """How many of the waiting messages become the next turn.
-
-    What came out of an interruption stays together. Otherwise a waiting message that would have
-    interrupted takes those before it with it, and queued ones have a turn each.
-    """
-    if state.batch:
-        return state.batch
-    return max(
-        (n for n, w in enumerate(state.waiting, 1) if not isinstance(w.policy, Enqueue)), default=1
+        draft.state.turn + 1,
+        message_ids=tuple([w.message.message_id for w in by_admission(messages)]),
+        version=rules.version,
+        deadline_at=None if rules.turn_deadline is None else draft.at + rules.turn_deadline,
     )
 
 
@@ -125,7 +118,7 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
     else:
         _end_unfinished(draft, TurnOutcome.INTERRUPTED, stop.reason, stop.detail, draft_reply)
     if draft.state.status is Status.CLOSING and not draft.rules.survives:
-        end_all(draft, running, draft.state.waiting, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+        end_all(draft, running, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
     next_turn(draft)
 
 
@@ -145,10 +138,12 @@ def end_all(
     reason: Reason,
 ) -> None:
     """End several messages in the same way."""
-    own = running.messages if running else ()
+    # By their ids: those that come back from the turn are no longer quite what they were.
+    own = {w.message.message_id for w in running.messages} if running else ()
     for waiting in messages:
-        turn = running.number if running and waiting in own else None
-        draft.end_message(waiting.message.message_id, status, reason, turn=turn)
+        message_id = waiting.message.message_id
+        turn = running.number if running and message_id in own else None
+        draft.end_message(message_id, status, reason, turn=turn)
 
 
 def _end_unfinished(

@@ -10,10 +10,13 @@ from wavebreak.actors.machine.reports import advance
 from wavebreak.actors.machine.state import Rules, Running, SessionState, Status, due
 from wavebreak.actors.machine.table import decide
 from wavebreak.messages.commands import (
+    AsideDone,
     Command,
     DeliveryDone,
+    Edit,
     Open,
     Progress,
+    Resume,
     RuntimeExit,
     Save,
     Say,
@@ -21,20 +24,23 @@ from wavebreak.messages.commands import (
     Shutdown,
     StepDone,
     Stop,
+    Take,
     TimeIsUp,
     TokenCancelled,
+    Withdraw,
 )
 from wavebreak.messages.events import Entry, Event, Progressed, TurnEnded, idempotency_key
 from wavebreak.messages.history import HistoryEntry
 from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from wavebreak.messages.message import MessageOutcome, Reply, UserMessage
-from wavebreak.messages.policies import AfterWave, How, Policy
+from wavebreak.messages.policies import AfterWave, Debounce, How, Policy
 from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, Reason
 from wavebreak.messages.records import CallDone, CallError, CallStarted
 
 KEY = SessionKey("acme", "s1")
 START = 1000.0
 LASTING = Rules(survives=True)
+COLLECTS = Rules(debounce=Debounce(quiet=2.0, max_wait=10.0))
 AFTER_WAVE = AfterWave()
 
 
@@ -134,6 +140,7 @@ class Driver:
         sender: str | None = None,
         deadline: float | None = None,
         fingerprint: str = "",
+        priority: int = 0,
     ) -> Send:
         self.stamp += 1
         return Send(
@@ -148,6 +155,7 @@ class Driver:
             policy,
             None if deadline is None else self.at + deadline,
             fingerprint or f"fingerprint of {message_id}",
+            priority,
         )
 
     def send(self, message_id: str, policy: Policy = AFTER_WAVE, **options: Any) -> list[Event]:
@@ -163,6 +171,21 @@ class Driver:
     ) -> list[Event]:
         self.stamp += 1
         return self.decide(Stop(self.at, self.stamp, how, backlog, reason, detail))
+
+    def resume(self) -> list[Event]:
+        return self.decide(Resume(self.at))
+
+    def withdraw(self, message_id: str) -> list[Event]:
+        return self.decide(Withdraw(self.at, message_id))
+
+    def edit(self, message_id: str, text: str) -> list[Event]:
+        return self.decide(Edit(self.at, message_id, text))
+
+    def take(self, fence: Fence | None = None) -> list[Event]:
+        return self.decide(Take(self.at, fence or self.fence))
+
+    def answer_aside(self, message_id: str, text: str = "here", error: str = "") -> list[Event]:
+        return self.decide(AsideDone(self.at, message_id, text, error))
 
     def cancel_token(self, detail: str = "", fence: Fence | None = None) -> list[Event]:
         return self.decide(TokenCancelled(self.at, fence or self.fence, detail))
@@ -281,6 +304,14 @@ class Driver:
     def waiting(self) -> list[str]:
         return [each.message.message_id for each in self.state.waiting]
 
+    @property
+    def parked(self) -> list[str]:
+        return [each.message.message_id for each in self.state.parked]
+
+    @property
+    def asides(self) -> list[str]:
+        return [each.message.message_id for each in self.state.asides]
+
     def outcome(self, message_id: str) -> MessageOutcome | None:
         return self.state.remembered[message_id].outcome
 
@@ -320,6 +351,13 @@ def opened(rules: Rules = Rules()) -> Driver:  # noqa: B008  it is immutable
     return driver
 
 
+def collecting(rules: Rules = COLLECTS) -> Driver:
+    """Give a session whose quiet window was opened by message m1."""
+    driver = opened(rules)
+    driver.send("m1")
+    return driver
+
+
 def running(rules: Rules = Rules()) -> Driver:  # noqa: B008  it is immutable
     """Give a session whose turn 1 works on message m1."""
     driver = opened(rules)
@@ -351,6 +389,7 @@ def failed(rules: Rules = Rules()) -> Driver:  # noqa: B008  it is immutable
 IN: dict[Status, Callable[..., Driver]] = {
     Status.RECOVERING: Driver,
     Status.IDLE: opened,
+    Status.COLLECTING: collecting,
     Status.RUNNING: running,
     Status.STOPPING: stopping,
     Status.CLOSING: closing,

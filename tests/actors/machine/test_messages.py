@@ -205,6 +205,6 @@ def test_stamps_begin_anew_with_an_incarnation() -> None:
     driver.stamp = 9
     driver.stop()
     driver.crash_and_open()
-    assert driver.state.covers == 0
+    assert driver.state.covers.stamp == 0
     driver.send("m1", stamp=1)
     assert driver.in_turn == ["m1"]

@@ -20,13 +20,19 @@ from pydantic import TypeAdapter
 
 from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import Rules, SessionState, Status, due
-from wavebreak.messages.errors import MessageIdReused, SystemClosed
+from wavebreak.messages.errors import (
+    MailboxFull,
+    MessageIdReused,
+    MessageRejected,
+    SystemClosed,
+)
 from wavebreak.messages.events import (
     AnyEvent,
     CallEnded,
     Entry,
     MessageAccepted,
     MessageEnded,
+    MessagesTaken,
     Progressed,
     TurnEnded,
     TurnRestarted,
@@ -35,8 +41,24 @@ from wavebreak.messages.events import (
     WaveStarted,
 )
 from wavebreak.messages.ids import Fence
-from wavebreak.messages.policies import AfterWave, Enqueue, Now
-from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, TurnOutcome
+from wavebreak.messages.policies import (
+    AfterWave,
+    Aside,
+    Collect,
+    Debounce,
+    Enqueue,
+    Now,
+    Reject,
+    Steer,
+)
+from wavebreak.messages.reasons import (
+    Backlog,
+    CallStatus,
+    DeliveryStatus,
+    Effect,
+    Overflow,
+    TurnOutcome,
+)
 
 from .driving import KEY, Driver, call, done
 
@@ -47,9 +69,27 @@ if TYPE_CHECKING:
 EVENTS: Final[TypeAdapter[Any]] = TypeAdapter(AnyEvent)
 PROGRESS: Final = TypeAdapter(Progressed)
 
-POLICIES = st.sampled_from((AfterWave(), AfterWave(patience=2.0), Now(), Now(grace=0.0), Enqueue()))
+POLICIES = st.sampled_from(
+    (
+        AfterWave(),
+        AfterWave(patience=2.0),
+        Now(),
+        Now(grace=0.0),
+        Enqueue(),
+        Steer(),
+        Collect(),
+        Reject(),
+        Aside(),
+    )
+)
 HOWS = st.sampled_from((AfterWave(), AfterWave(patience=2.0), Now(), Now(grace=0.0)))
-MESSAGES = st.integers(0, 30).map(lambda number: f"m{number}")
+OPTIONS = st.fixed_dictionaries(
+    {
+        "behind": st.integers(-3, 0),
+        "deadline": st.booleans(),
+        "priority": st.sampled_from((0, 0, 1, -1)),
+    }
+)
 SECONDS = st.sampled_from((0.0, 1.0, 5.0, 30.0))
 NEW_CALLS = st.lists(
     st.builds(
@@ -119,6 +159,13 @@ class Observer:
         self.turn, self.attempt, self.runs = event.turn, 1, True
         self.in_turn = event.message_ids
 
+    def _taken(self, event: MessagesTaken) -> None:
+        assert event.attempt == self.attempt
+        assert self.accepted.issuperset(event.message_ids)
+        assert self.ended.isdisjoint((*self.in_turn, *event.message_ids))
+        assert set(self.in_turn).isdisjoint(event.message_ids)
+        self.in_turn += event.message_ids
+
     def _turn_restarted(self, event: TurnRestarted) -> None:
         assert not self.open
         assert event.attempt == self.attempt + 1
@@ -156,6 +203,7 @@ class Observer:
         MessageAccepted: _accepted,
         MessageEnded: _ended,
         TurnStarted: _turn_started,
+        MessagesTaken: _taken,
         TurnRestarted: _turn_restarted,
         TurnEnded: _turn_ended,
         WaveStarted: _wave_started,
@@ -175,6 +223,7 @@ class RandomSession(RuleBasedStateMachine):
         self.entries = 0
         self.fences: list[Fence] = [Fence(0, 0, 0)]
         self.started: dict[str, CallStarted] = {}
+        self.sent = 0
 
     # --- what holds after every step ---
 
@@ -201,55 +250,171 @@ class RandomSession(RuleBasedStateMachine):
         assert state.turn == observer.turn
         assert state.position == observer.position
         if running is None:
-            assert state.status in {Status.IDLE, Status.CLOSING, Status.RECOVERING}
-            assert due(state) is None
+            free = {Status.IDLE, Status.COLLECTING, Status.CLOSING, Status.RECOVERING}
+            assert state.status in free
+            collects = state.status is Status.COLLECTING
+            assert collects == (state.window is not None) == (due(state) is not None)
+            assert collects <= bool(state.waiting)
             return
         assert (running.number, running.attempt) == (observer.turn, observer.attempt)
         assert {each.call_id for each in running.open} == set(observer.open)
         if state.status is not Status.RECOVERING:
             assert (running.stop is None) == (state.status is Status.RUNNING)
-            assert state.status is not Status.IDLE
+            assert state.status not in {Status.IDLE, Status.COLLECTING}
+        assert state.window is None
         assert running.stop is None or due(state) is not None
 
     def _every_message_is_where_it_belongs(self) -> None:
         state, observer = self.driver.state, self.observer
         ours = [each.message.message_id for each in state.running.messages] if state.running else []
-        waiting = [each.message.message_id for each in state.waiting]
+        waiting = [each.message.message_id for each in state.unanswered]
         assert Counter([*ours, *waiting]) == Counter(observer.accepted - observer.ended)
         if state.running is not None:
-            assert tuple(ours) == observer.in_turn
+            assert set(ours) == set(observer.in_turn)
+            assert len(ours) == len(observer.in_turn)
+            order = [each.admitted for each in state.running.messages]
+            assert order == sorted(order)
         if state.status is Status.IDLE:
-            assert waiting == []
-        assert 0 <= state.batch <= len(waiting)
+            assert not state.waiting
+        assert 0 <= state.batch <= len(state.waiting)
+        count = [each for each in (*state.waiting, *state.parked) if not each.was_in_turn]
+        assert len(count) + len(state.asides[1:]) <= self.driver.rules.capacity
+        expiries = [each.expires_at for each in state.waiting if each.expires_at is not None]
+        assert state.expires_at == min(expiries, default=None)
+        assert all(at >= self.driver.at for at in expiries) or state.status is Status.CLOSING
         for message_id in observer.accepted:
             outcome = state.remembered[message_id].outcome
             assert (outcome is not None) == (message_id in observer.ended)
 
     # --- what can come ---
 
-    @initialize(survives=st.booleans(), delivers=st.booleans(), attempts=st.integers(1, 3))
-    def open(self, survives: bool, delivers: bool, attempts: int) -> None:
-        self.driver.rules = Rules(
-            survives=survives, delivers=delivers, max_attempts=attempts, version="7"
+    @initialize(
+        rules=st.builds(
+            Rules,
+            survives=st.booleans(),
+            delivers=st.booleans(),
+            max_attempts=st.integers(1, 3),
+            version=st.just("7"),
+            aside=st.booleans(),
+            debounce=st.sampled_from((None, Debounce(1.0, 5.0))),
+            capacity=st.sampled_from((2, 10_000)),
+            overflow=st.sampled_from(Overflow),
+            expires_after=st.sampled_from((None, 4.0)),
+            turn_deadline=st.sampled_from((None, 40.0)),
         )
+    )
+    def open(self, rules: Rules) -> None:
+        self.driver.rules = rules
         self.driver.open()
 
-    @rule(message=MESSAGES, policy=POLICIES, behind=st.integers(-3, 0), deadline=st.booleans())
-    def send(self, message: str, policy: Any, behind: int, deadline: bool) -> None:
+    @rule(options=OPTIONS, policy=POLICIES)
+    def send(self, options: dict[str, Any], policy: Any) -> None:
+        self.sent += 1
+        self._send(f"m{self.sent}", policy, **options)
+
+    @precondition(lambda self: self.driver.state.running)
+    @rule(options=OPTIONS, policy=st.sampled_from((Steer(), Collect(), Enqueue(), Aside())))
+    def send_beside_a_turn(self, options: dict[str, Any], policy: Any) -> None:
+        self.sent += 1
+        self._send(f"m{self.sent}", policy, **options)
+
+    @precondition(lambda self: self.sent)
+    @rule(options=OPTIONS, policy=POLICIES, which=st.integers(0, 99))
+    def send_again(self, options: dict[str, Any], policy: Any, which: int) -> None:
+        self._send(self._one_of_all(which), policy, **options)
+
+    def _one_of_all(self, which: int) -> str:
+        return f"m{1 + which % self.sent}"
+
+    def _send(self, message: str, policy: Any, behind: int, deadline: bool, priority: int) -> None:
         driver = self.driver
         stamp = driver.stamp + 1 + behind
+        known = message in driver.state.remembered
         try:
-            driver.send(message, policy, stamp=stamp, deadline=20.0 if deadline else None)
+            driver.send(
+                message,
+                policy,
+                stamp=stamp,
+                deadline=20.0 if deadline else None,
+                priority=priority,
+            )
         except SystemClosed:
             assert driver.state.status is Status.CLOSING
+        except MailboxFull:
+            assert driver.rules.overflow is Overflow.REJECT
+            assert len(driver.state.unanswered) >= driver.rules.capacity
+        except MessageRejected:
+            assert isinstance(policy, Reject)
+        else:
+            assert message in driver.state.remembered
+            return
+        assert not known
+        assert message not in driver.state.remembered
 
-    @rule(message=MESSAGES)
-    def use_an_id_for_something_else(self, message: str) -> None:
+    @precondition(lambda self: self.driver.state.parked or self.driver.state.running)
+    @rule()
+    def resume(self) -> None:
+        try:
+            self.driver.resume()
+        except SystemClosed:
+            assert self.driver.state.status is Status.CLOSING
+        else:
+            assert self.driver.state.parked == ()
+
+    @precondition(lambda self: self.driver.state.unanswered)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        message = self._one_that_waits(data)
+        assert self.driver.withdraw(message)
+        assert self.driver.ended(message) == "cancelled withdrawn"
+
+    def _one_that_waits(self, data: st.DataObject) -> str:
+        waiting = self.driver.state.unanswered
+        return str(data.draw(st.sampled_from([each.message.message_id for each in waiting])))
+
+    @precondition(lambda self: self.sent)
+    @rule(which=st.integers(0, 99))
+    def withdraw_any(self, which: int) -> None:
+        message = self._one_of_all(which)
+        if self.driver.withdraw(message):
+            assert self.driver.ended(message) == "cancelled withdrawn"
+
+    @precondition(lambda self: self.driver.state.unanswered)
+    @rule(data=st.data(), text=st.sampled_from(("other words", "")))
+    def edit(self, data: st.DataObject, text: str) -> None:
+        message = self._one_that_waits(data)
+        happened = self.driver.edit(message, text)
+        texts = [
+            each.message.as_text()
+            for each in self.driver.state.unanswered
+            if each.message.message_id == message
+        ]
+        assert texts == [text] or not happened
+
+    @precondition(lambda self: self.driver.state.running)
+    @rule(old=st.booleans())
+    def take(self, old: bool) -> None:
+        happened = self.driver.take(self.fences[0] if old else None)
+        assert not (old and happened)
+
+    @precondition(lambda self: self.sent)
+    @rule(which=st.integers(0, 99), error=st.sampled_from(("", "ValueError")))
+    def answer_aside(self, which: int, error: str) -> None:
+        asides = self.driver.asides
+        message = asides[0] if asides and which % 2 else self._one_of_all(which)
+        is_aside = message in self.driver.asides
+        assert bool(self.driver.answer_aside(message, error=error)) == is_aside
+
+    @precondition(lambda self: self.sent)
+    @rule(which=st.integers(0, 99))
+    def use_an_id_for_something_else(self, which: int) -> None:
+        message = self._one_of_all(which)
         known = message in self.driver.state.remembered
         if known:
             with pytest.raises(MessageIdReused):
                 self.driver.send(message, fingerprint="another")
 
+    @precondition(lambda self: self.sent)
     @rule(how=HOWS, backlog=st.sampled_from(Backlog))
     def stop(self, how: Any, backlog: Backlog) -> None:
         before = self._stop()
@@ -269,6 +434,7 @@ class RandomSession(RuleBasedStateMachine):
         if after.fenced == before.fenced:
             assert after.until <= before.until
 
+    @precondition(lambda self: self.driver.state.running)
     @rule(old=st.booleans())
     def cancel_token(self, old: bool) -> None:
         self.driver.cancel_token(fence=self.fences[0] if old else None)
@@ -282,6 +448,7 @@ class RandomSession(RuleBasedStateMachine):
         for each in driver.begin_wave(*calls):
             self.started[each.call_id] = each
 
+    @precondition(lambda self: self.driver.state.turn)
     @rule(calls=NEW_CALLS, which=st.integers(0, 20))
     def begin_wave_by_an_old_fence(self, calls: list[CallStarted], which: int) -> None:
         fence = self.fences[which % len(self.fences)]
@@ -314,6 +481,7 @@ class RandomSession(RuleBasedStateMachine):
             fence=Fence(self.driver.fence.epoch, turn, attempt),
         )
 
+    @precondition(lambda self: self.sent)
     @rule(text=st.sampled_from(("one moment", "another")), old=st.booleans())
     def say_save_and_step(self, text: str, old: bool) -> None:
         fence = self.fences[0] if old else None
@@ -337,12 +505,14 @@ class RandomSession(RuleBasedStateMachine):
         }
         self.driver.exit(ended=ended, **options[how])
 
+    @precondition(lambda self: self.driver.state.turn)
     @rule(which=st.integers(0, 20), reply=st.sampled_from((None, "done")))
     def exit_of_an_old_runtime(self, which: int, reply: str | None) -> None:
         fence = self.fences[which % len(self.fences)]
         if fence != self.driver.fence:
             assert self.driver.exit(reply, fence=fence) == []
 
+    @precondition(lambda self: self.driver.state.status is not Status.IDLE)
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
         self.driver.pass_time(seconds)
@@ -363,6 +533,7 @@ class RandomSession(RuleBasedStateMachine):
     def shut_down(self, how: Any) -> None:
         self.driver.shut_down(how)
 
+    @precondition(lambda self: self.driver.state.epoch <= self.driver.state.turn)
     @rule()
     def crash_and_recover(self) -> None:
         self.fences.append(self.driver.fence)
@@ -370,6 +541,7 @@ class RandomSession(RuleBasedStateMachine):
         self.driver.crash_and_open()
         assert self.driver.state.epoch == epoch + 1
 
+    @precondition(lambda self: self.driver.state.running)
     @rule()
     def remember_the_fence(self) -> None:
         self.fences.append(self.driver.fence)
@@ -383,7 +555,12 @@ class RandomSession(RuleBasedStateMachine):
             return
         if driver.state.status is Status.CLOSING:
             driver.crash_and_open()
-        for _ in range(100):
+        for message in driver.asides:
+            driver.answer_aside(message)
+        driver.resume()
+        for _ in range(200):
+            if driver.state.status is Status.COLLECTING:
+                driver.pass_time_until_due()
             if driver.state.running is None:
                 break
             driver.exit("done")
@@ -408,8 +585,12 @@ def test_a_session_keeps_its_promises_over_a_few_random_commands() -> None:
 
 
 @pytest.mark.slow
-def test_a_session_keeps_its_promises_over_many_random_commands() -> None:
+@pytest.mark.timeout(0)
+def test_a_session_keeps_its_promises_over_many_random_commands(
+    pytestconfig: pytest.Config,
+) -> None:
+    steps = int(pytestconfig.getoption("machine_steps"))
     run_state_machine_as_test(
         RandomSession,
-        settings=settings(max_examples=settings().max_examples * 4, stateful_step_count=50),
+        settings=settings(max_examples=max(1, steps // 50), stateful_step_count=50),
     )

@@ -15,7 +15,7 @@ def test_a_session_begins_before_it_is_opened() -> None:
     state = SessionState(KEY)
     assert state.status is Status.RECOVERING
     assert state.fence == Fence(0, 0, 0)
-    assert (state.covers, state.turn, state.epoch, state.position) == (0, 0, 0, 0)
+    assert (state.covers.stamp, state.turn, state.epoch, state.position) == (0, 0, 0, 0)
     assert due(state) is None
 
 

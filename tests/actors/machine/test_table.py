@@ -5,13 +5,16 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from wavebreak.actors.machine.state import Status
+from wavebreak.actors.machine.state import Rules, Status
 from wavebreak.actors.machine.table import _COLUMN, TABLE, decide
 from wavebreak.messages.commands import (
+    AsideDone,
     Command,
     DeliveryDone,
+    Edit,
     Open,
     Progress,
+    Resume,
     RuntimeExit,
     Save,
     Say,
@@ -20,10 +23,12 @@ from wavebreak.messages.commands import (
     StepDone,
     Stop,
     Streamed,
+    Take,
     TimeIsUp,
     TokenCancelled,
+    Withdraw,
 )
-from wavebreak.messages.errors import SessionFailed, SystemClosed, WavebreakError
+from wavebreak.messages.errors import MessageRejected, SessionFailed, SystemClosed, WavebreakError
 from wavebreak.messages.events import (
     CallEnded,
     CancellationHandled,
@@ -31,7 +36,10 @@ from wavebreak.messages.events import (
     Event,
     ExecutionCancelled,
     MessageAccepted,
+    MessageEdited,
     MessageEnded,
+    MessagesTaken,
+    Resumed,
     Said,
     Saved,
     SessionOpened,
@@ -41,31 +49,50 @@ from wavebreak.messages.events import (
     TurnStarted,
     WaveEnded,
     WaveStarted,
+    WindowExtended,
 )
 from wavebreak.messages.ids import CallId
 from wavebreak.messages.message import Reply
-from wavebreak.messages.policies import AfterWave, Enqueue, Now, Policy
+from wavebreak.messages.policies import (
+    AfterWave,
+    Aside,
+    Collect,
+    Debounce,
+    Enqueue,
+    Now,
+    Policy,
+    Reject,
+    Steer,
+)
 from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, Reason
 
 from .driving import Driver, call, done, opened
 
-RECOVERING, IDLE, RUNNING, STOPPING, CLOSING, FAILED = Status
+RECOVERING, IDLE, COLLECTING, RUNNING, STOPPING, CLOSING, FAILED = Status
 
 
 def session_in(status: Status) -> Driver:
     """Give a session in ``status`` in which every command has something to do.
 
     Turn 1 finished: its reply was not delivered yet, and one of its calls is unknown. Turn 2 has
-    a deadline, and a call is open.
+    a deadline, and a call is open. One message is parked, and one is answered aside.
     """
     if status is RECOVERING:
         return Driver()
-    driver = opened()
+    driver = opened(Rules(aside=True))
     driver.send("m1")
     (booking,) = driver.begin_wave(call("book", Effect.ONCE))
     driver.report(done(booking, CallStatus.UNKNOWN), wave_done=1)
     driver.exit("reply")
+    driver.stop(backlog=Backlog.PARK)
+    driver.send("c1", Enqueue(), stamp=0)  # it would have been the turn that was stopped
+    driver.send("p1", Enqueue(), stamp=0)
+    driver.send("a1", Aside())
     if status is IDLE:
+        return driver
+    if status is COLLECTING:
+        driver.rules = driver.rules._replace(debounce=Debounce(5.0, 60.0))
+        driver.send("m2")
         return driver
     driver.send("m2", deadline=60.0)
     driver.begin_wave(call())
@@ -105,10 +132,25 @@ def delivery_done(driver: Driver) -> DeliveryDone:
     return DeliveryDone(driver.at, ours, DeliveryStatus.DELIVERED, "")  # type: ignore[arg-type]
 
 
+def take(driver: Driver) -> Take:
+    if driver.state.status is RUNNING:
+        driver.send("offered", Steer())
+    return Take(driver.at, driver.fence)
+
+
 COMMANDS: dict[type, Callable[[Driver], Command]] = {
     AfterWave: send(AfterWave()),
     Now: send(Now()),
+    Steer: send(Steer()),
     Enqueue: send(Enqueue()),
+    Collect: send(Collect()),
+    Reject: send(Reject()),
+    Aside: send(Aside()),
+    Resume: lambda d: Resume(d.at),
+    Withdraw: lambda d: Withdraw(d.at, "p1"),
+    Edit: lambda d: Edit(d.at, "p1", "other words"),
+    Take: take,
+    AsideDone: lambda d: AsideDone(d.at, "a1", "I am here", ""),
     Stop: lambda d: Stop(d.at, 99, AfterWave(), Backlog.KEEP, Reason.STOPPED, ""),
     TokenCancelled: lambda d: TokenCancelled(d.at, d.fence, "enough"),
     TimeIsUp: lambda d: TimeIsUp(d.at + 100.0),
@@ -136,38 +178,43 @@ WAVE_ENDS = (CallEnded, WaveEnded)
 CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     AfterWave: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted, WindowExtended)),
         RUNNING: Cell(STOPPING, (MessageAccepted, StopRequested)),
         STOPPING: Cell(STOPPING, (MessageAccepted,)),
         CLOSING: SystemClosed,
         FAILED: SessionFailed,
-        RECOVERING: Cell(RECOVERING),
+        RECOVERING: SessionFailed,
     },
     Now: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(RUNNING, (MessageAccepted, TurnStarted)),
         RUNNING: Cell(STOPPING, (MessageAccepted, StopRequested)),
         STOPPING: Cell(STOPPING, (MessageAccepted, StopRequested)),
         CLOSING: SystemClosed,
         FAILED: SessionFailed,
-        RECOVERING: Cell(RECOVERING),
+        RECOVERING: SessionFailed,
     },
     Enqueue: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted,)),
         RUNNING: Cell(RUNNING, (MessageAccepted,)),
         STOPPING: Cell(STOPPING, (MessageAccepted,)),
         CLOSING: SystemClosed,
         FAILED: SessionFailed,
-        RECOVERING: Cell(RECOVERING),
+        RECOVERING: SessionFailed,
     },
     Stop: {
         IDLE: Cell(IDLE, (StopRequested,)),
+        COLLECTING: Cell(RUNNING, (StopRequested, TurnStarted)),
         RUNNING: Cell(STOPPING, (StopRequested,)),
         STOPPING: Cell(STOPPING, (StopRequested,)),
         CLOSING: Cell(CLOSING),
-        FAILED: Cell(FAILED),
+        FAILED: SessionFailed,
         RECOVERING: Cell(RECOVERING),
     },
     TokenCancelled: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
         RUNNING: Cell(STOPPING, (StopRequested,)),
         STOPPING: Cell(STOPPING),
         CLOSING: Cell(CLOSING),
@@ -176,6 +223,7 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     TimeIsUp: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(RUNNING, (TurnStarted,)),
         RUNNING: Cell(STOPPING, (StopRequested,)),
         STOPPING: Cell(STOPPING, (StopRequested,)),
         CLOSING: Cell(CLOSING, (StopRequested,)),
@@ -184,6 +232,7 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Progress: {
         IDLE: Cell(IDLE, (CallEnded,)),
+        COLLECTING: Cell(COLLECTING, (CallEnded,)),
         RUNNING: Cell(RUNNING, (*WAVE_ENDS, WaveStarted)),
         STOPPING: Cell(STOPPING, WAVE_ENDS),
         CLOSING: Cell(CLOSING, WAVE_ENDS),
@@ -192,6 +241,7 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     StepDone: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
         RUNNING: Cell(RUNNING, (StepEnded,)),
         STOPPING: Cell(STOPPING, (StepEnded,)),
         CLOSING: Cell(CLOSING, (StepEnded,)),
@@ -200,6 +250,7 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Say: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
         RUNNING: Cell(RUNNING, (Said,)),
         STOPPING: Cell(STOPPING),
         CLOSING: Cell(CLOSING),
@@ -208,6 +259,7 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Save: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
         RUNNING: Cell(RUNNING, (Saved,)),
         STOPPING: Cell(STOPPING, (Saved,)),
         CLOSING: Cell(CLOSING, (Saved,)),
@@ -216,14 +268,16 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     RuntimeExit: {
         IDLE: Cell(IDLE, (CallEnded,)),
+        COLLECTING: Cell(COLLECTING, (CallEnded,)),
         RUNNING: Cell(IDLE, (*WAVE_ENDS, TurnEnded, MessageEnded)),
         STOPPING: Cell(RUNNING, (*WAVE_ENDS, *CUT_SHORT, TurnStarted)),
-        CLOSING: Cell(CLOSING, (*WAVE_ENDS, *CUT_SHORT, MessageEnded)),
+        CLOSING: Cell(CLOSING, (*WAVE_ENDS, *CUT_SHORT, MessageEnded, MessageEnded, MessageEnded)),
         FAILED: Cell(FAILED),
         RECOVERING: Cell(RECOVERING),
     },
     DeliveryDone: {
         IDLE: Cell(IDLE, (DeliveryEnded,)),
+        COLLECTING: Cell(COLLECTING, (DeliveryEnded,)),
         RUNNING: Cell(RUNNING, (DeliveryEnded,)),
         STOPPING: Cell(STOPPING, (DeliveryEnded,)),
         CLOSING: Cell(CLOSING, (DeliveryEnded,)),
@@ -231,7 +285,8 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         RECOVERING: Cell(RECOVERING),
     },
     Shutdown: {
-        IDLE: Cell(IDLE),
+        IDLE: Cell(IDLE, (MessageEnded, MessageEnded)),
+        COLLECTING: Cell(CLOSING, (StopRequested, MessageEnded, MessageEnded, MessageEnded)),
         RUNNING: Cell(CLOSING, (StopRequested,)),
         STOPPING: Cell(CLOSING, (StopRequested,)),
         CLOSING: Cell(CLOSING),
@@ -240,11 +295,93 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Open: {
         IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
         RUNNING: Cell(RUNNING),
         STOPPING: Cell(STOPPING),
         CLOSING: Cell(CLOSING),
         FAILED: Cell(FAILED),
         RECOVERING: Cell(IDLE, (SessionOpened,)),
+    },
+    Steer: {
+        IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted, WindowExtended)),
+        RUNNING: Cell(RUNNING, (MessageAccepted,)),
+        STOPPING: Cell(STOPPING, (MessageAccepted,)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
+    Collect: {
+        IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted, WindowExtended)),
+        RUNNING: Cell(RUNNING, (MessageAccepted,)),
+        STOPPING: Cell(STOPPING, (MessageAccepted,)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
+    Reject: {
+        IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        RUNNING: MessageRejected,
+        STOPPING: MessageRejected,
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
+    Aside: {
+        IDLE: Cell(IDLE, (MessageAccepted,)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted,)),
+        RUNNING: Cell(RUNNING, (MessageAccepted,)),
+        STOPPING: Cell(STOPPING, (MessageAccepted,)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
+    Resume: {
+        IDLE: Cell(RUNNING, (Resumed, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (Resumed,)),
+        RUNNING: Cell(RUNNING, (Resumed,)),
+        STOPPING: Cell(STOPPING, (Resumed,)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: Cell(RECOVERING),
+    },
+    Withdraw: {
+        IDLE: Cell(IDLE, (MessageEnded,)),
+        COLLECTING: Cell(COLLECTING, (MessageEnded,)),
+        RUNNING: Cell(RUNNING, (MessageEnded,)),
+        STOPPING: Cell(STOPPING, (MessageEnded,)),
+        CLOSING: Cell(CLOSING, (MessageEnded,)),
+        FAILED: SessionFailed,
+        RECOVERING: Cell(RECOVERING),
+    },
+    Edit: {
+        IDLE: Cell(IDLE, (MessageEdited,)),
+        COLLECTING: Cell(COLLECTING, (MessageEdited,)),
+        RUNNING: Cell(RUNNING, (MessageEdited,)),
+        STOPPING: Cell(STOPPING, (MessageEdited,)),
+        CLOSING: Cell(CLOSING, (MessageEdited,)),
+        FAILED: SessionFailed,
+        RECOVERING: Cell(RECOVERING),
+    },
+    Take: {
+        IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
+        RUNNING: Cell(RUNNING, (MessagesTaken,)),
+        STOPPING: Cell(STOPPING),
+        CLOSING: Cell(CLOSING),
+        FAILED: Cell(FAILED),
+        RECOVERING: Cell(RECOVERING),
+    },
+    AsideDone: {
+        IDLE: Cell(IDLE, (MessageEnded,)),
+        COLLECTING: Cell(COLLECTING, (MessageEnded,)),
+        RUNNING: Cell(RUNNING, (MessageEnded,)),
+        STOPPING: Cell(STOPPING, (MessageEnded,)),
+        CLOSING: Cell(CLOSING, (MessageEnded,)),
+        FAILED: Cell(FAILED),
+        RECOVERING: Cell(RECOVERING),
     },
 }
 """SESSION.md's table in the machine's words; what each cell means is held by the other tests."""

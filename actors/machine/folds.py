@@ -1,0 +1,120 @@
+"""The fold's part for what waits: taken, edited, parked, resumed, collected; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...messages.policies import Aside
+from ...messages.reasons import Backlog
+from .queue import by_admission, expiry, queued, resumed, split
+from .state import Covers, SessionState, Status, Waiting, Window, earlier
+
+if TYPE_CHECKING:
+    from ...messages.events import (
+        MessageAccepted,
+        MessageEdited,
+        MessagesTaken,
+        Resumed,
+        StopRequested,
+        WindowExtended,
+    )
+
+
+def placed(state: SessionState, event: MessageAccepted, waiting: Waiting) -> SessionState:
+    """Put a message that was accepted where it waits."""
+    if event.parked:
+        return state._replace(parked=(*state.parked, waiting))
+    if type(event.policy) is Aside:
+        return state._replace(asides=(*state.asides, waiting))
+    state = state._replace(waiting=queued(state.waiting, waiting))
+    if waiting.expires_at is None:
+        return state
+    return state._replace(expires_at=earlier(waiting.expires_at, state.expires_at))
+
+
+def with_waiting(state: SessionState, waiting: tuple[Waiting, ...]) -> SessionState:
+    """The state with other messages waiting, and the time at which the first of them expires."""
+    return state._replace(waiting=waiting, expires_at=expiry(waiting))
+
+
+def taken(state: SessionState, event: MessagesTaken) -> SessionState:
+    """The running turn has these messages from here on; the newest of all has its deadline."""
+    running = state.running
+    assert running is not None, "the fold has looked"
+    ours, rest = split(state.waiting, event.message_ids)
+    messages = by_admission((*running.messages, *ours))
+    deadline = messages[-1].deadline_at
+    if running.bound_at is not None:
+        deadline = earlier(running.bound_at, deadline)
+    running = running._replace(messages=messages, deadline_at=deadline)
+    return with_waiting(state._replace(running=running), rest)
+
+
+def collecting(state: SessionState, event: WindowExtended) -> SessionState:
+    """A quiet window is open."""
+    return state._replace(status=Status.COLLECTING, window=Window(event.until, event.latest))
+
+
+def edited(state: SessionState, event: MessageEdited) -> SessionState:
+    """A message that waits has other words."""
+
+    def other(messages: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        return tuple(
+            w._replace(message=w.message.model_copy(update={"text": event.text}))
+            if w.message.message_id == event.message_id
+            else w
+            for w in messages
+        )
+
+    return state._replace(
+        waiting=other(state.waiting), parked=other(state.parked), asides=other(state.asides)
+    )
+
+
+def gone_on(state: SessionState, _event: Resumed) -> SessionState:
+    """What was parked waits for its turn again."""
+    return with_waiting(state, resumed(state))._replace(parked=())
+
+
+def covering(state: SessionState, event: StopRequested) -> SessionState:
+    """What a stop does at once: it covers what is in the mailbox, closes a window, and parks."""
+    stamp, before = event.covers, state.covers
+    if stamp is None:
+        return state
+    covers = Covers(
+        max(stamp, before.stamp),
+        max(stamp, before.park) if event.backlog is Backlog.PARK else before.park,
+        max(stamp, before.drop) if event.backlog is Backlog.DROP else before.drop,
+        state.running is None,
+    )
+    state = state._replace(covers=covers)
+    if event.backlog is not Backlog.PARK:
+        return state
+    by = () if state.running is None or state.running.stop is None else state.running.stop.by
+    left = tuple(w for w in state.waiting if w.message.message_id in by)
+    # What is parked waits for nobody's patience but that of who parked it.
+    parked = tuple(w._replace(expires_at=None) for w in state.waiting if w not in left)
+    return with_waiting(state, left)._replace(parked=(*state.parked, *parked))
+
+
+def without(state: SessionState, message_id: str) -> SessionState:
+    """The state when a message that waited has ended."""
+    if state.parked:
+        state = state._replace(parked=_others(state.parked, message_id))
+    if state.asides:
+        state = state._replace(asides=_others(state.asides, message_id))
+    if not state.waiting:
+        return state
+    kept = _others(state.waiting, message_id)
+    if state.batch:
+        state = state._replace(batch=len(_others(state.waiting[: state.batch], message_id)))
+    state = state._replace(waiting=kept)
+    if state.expires_at is not None:
+        state = state._replace(expires_at=expiry(kept))
+    if not kept and state.status is Status.COLLECTING:
+        return state._replace(status=Status.IDLE, window=None)
+    return state
+
+
+def _others(messages: tuple[Waiting, ...], message_id: str) -> tuple[Waiting, ...]:
+    return tuple(w for w in messages if w.message.message_id != message_id)
