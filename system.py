@@ -10,7 +10,8 @@ import random
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import pykka
 from loguru import logger
@@ -23,13 +24,15 @@ from .actors.moments import Moments
 from .actors.recorded import Services
 from .actors.runtime import RuntimeActor, function_runtime
 from .actors.session import SessionActor
-from .actors.session_face import Session, check_key
+from .actors.session_face import Session, check_key, check_policy
+from .actors.stop_many import stop_many
 from .actors.turn_engine import Environment
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed
 from .messages.ids import SessionKey
 from .messages.message import SessionMessage, UserMessage
-from .messages.policies import POLICIES, AfterWave
+from .messages.policies import POLICIES, AfterWave, Debounce
+from .messages.reasons import Backlog, Overflow
 from .supervisors.directory import Door, SessionDirectory
 from .supervisors.restart_policy import RestartPolicy
 from .supervisors.runtime_supervisor import RuntimeSupervisor
@@ -42,22 +45,30 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self
 
+    from .actors.future import Future
     from .actors.hub import EventStream
     from .actors.reference import LoopActorRef
+    from .actors.requests import StopResult
     from .actors.turn import Turn
     from .journal.base import Journal
     from .messages.events import Event
     from .messages.message import Delivery, Reply
-    from .messages.policies import Policy
+    from .messages.policies import Chooser, How, Policy
+    from .messages.view import SessionView
     from .tools.tool import Tool
 
     Agent = Callable[[Turn], Awaitable[str | Reply]] | type[RuntimeActor]
+    Permission = Callable[[SessionMessage, SessionView], bool | Awaitable[bool]]
+    AsideHandler = Callable[[SessionMessage, SessionView], Awaitable[str]]
 
 E = TypeVar("E", bound="Event")
 
 RECORDED_WITHIN = 0.004
 """Seconds after which the end of a call is recorded, if nothing else is reported before."""
 
+
+_UNREAD = 10_000
+"""Messages that one session's mailbox takes at least before it has read them."""
 
 _END_WITHIN = 5.0
 """Seconds that whatever is left on a system's own loop has to end in when it was cancelled."""
@@ -80,7 +91,13 @@ class ActorSystem:
     Args:
         agent: an async function of a :class:`Turn`, or a subclass of :class:`RuntimeActor`.
         journal: where sessions write down what happened; in memory by default.
-        policy: what a message that brings no policy does to a running turn.
+        policy: what a message that brings no policy does to a running turn, or a function of
+            ``(message, view)``, plain or async, that chooses that.
+        who_may_interrupt: a function of ``(message, view)``, plain or async; a message for which
+            it is false and which would interrupt the running turn is queued instead.
+        aside: an async function of ``(message, view)`` that answers, beside the running turn,
+            messages whose policy is ``Aside``.
+        debounce: the quiet window before a turn starts from idle; none by default.
         deliver: hands replies, and words said, to their users.
         tools: those that ``turn.call(name, arguments)`` finds.
         deps: what tools get by ``dep(Type)``: values, or factories of a ``TurnInfo``.
@@ -90,7 +107,10 @@ class ActorSystem:
         max_attempts: attempts of a turn in all.
         version: the agent's version, noted with every turn.
         threads: blocking tools that may run at the same time.
-        capacity: messages that may wait in one session's mailbox.
+        capacity: messages that may wait in one session.
+        overflow: whether a message that finds so many is refused, or the oldest is dropped.
+        expires_after: seconds after which a message ends that still waits for its first turn.
+        turn_deadline: seconds that a turn may take, whatever the deadlines of its messages.
         deliver_attempts: attempts of a delivery before it is dead-lettered.
         deliver_timeout: seconds one attempt of a delivery may take.
         close_within: seconds that closing leaves to running turns and deliveries.
@@ -106,7 +126,10 @@ class ActorSystem:
         agent: Agent,
         *,
         journal: Journal | None = None,
-        policy: Policy = AfterWave(),  # noqa: B008 - immutable
+        policy: Policy | Chooser = AfterWave(),  # noqa: B008 - immutable
+        who_may_interrupt: Permission | None = None,
+        aside: AsideHandler | None = None,
+        debounce: Debounce | None = None,
         deliver: Callable[[Delivery], Awaitable[None]] | None = None,
         tools: Iterable[Tool[..., Any]] = (),
         deps: Mapping[type[Any], Any] | None = None,
@@ -117,12 +140,23 @@ class ActorSystem:
         version: str = "",
         threads: int = 32,
         capacity: int = 10_000,
+        overflow: Overflow | Literal["reject", "drop_oldest"] = Overflow.REJECT,
+        expires_after: float | None = None,
+        turn_deadline: float | None = None,
         deliver_attempts: int = 5,
         deliver_timeout: float = 30.0,
         close_within: float = 10.0,
     ) -> None:
         self._runtime = _runtime_of(agent)
-        _check(type(policy) in POLICIES, "policy", policy, "a policy")
+        chooses = not isinstance(policy, (type, *POLICIES)) and callable(policy)
+        _check(chooses or type(policy) in POLICIES, "policy", policy, "a policy, or a function")
+        for name, function in (("who_may_interrupt", who_may_interrupt), ("aside", aside)):
+            _check(function is None or callable(function), name, function, "a function")
+        is_window = debounce is None or isinstance(debounce, Debounce)
+        _check(is_window, "debounce", debounce, "a Debounce(quiet, max_wait)")
+        _check(overflow in list(Overflow), "overflow", overflow, "'reject' or 'drop_oldest'")
+        for name, seconds in (("expires_after", expires_after), ("turn_deadline", turn_deadline)):
+            _check(seconds is None or 0 < seconds < inf, name, seconds, "more than 0 seconds")
         _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
@@ -150,16 +184,29 @@ class ActorSystem:
             (UserMessage, *_message_types(message_types))
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
-        self._policy = policy
+        self._policy: Policy = AfterWave() if callable(policy) else policy
+        self._chooser: Chooser | None = policy if callable(policy) else None
+        self._who_may_interrupt = who_may_interrupt
+        self._aside = aside
         self._deliver = deliver
         self._toolbox = Toolbox(tools)
         self._dependencies = Dependencies(deps)
         self._session_actor = session_actor
         self._retryable = retryable_by(retry_on)
         self._restarts = RestartPolicy(max_attempts=max_attempts)
-        self._version = version
         self._thread_count = threads
-        self._capacity = capacity
+        self._rules = Rules(
+            version=version,
+            delivers=deliver is not None,
+            survives=self._journal.survives,
+            max_attempts=max_attempts,
+            aside=aside is not None,
+            debounce=debounce,
+            capacity=capacity,
+            overflow=Overflow(overflow),
+            expires_after=expires_after,
+            turn_deadline=turn_deadline,
+        )
         self._delivery_rules = DeliveryRules(
             deliver_attempts,
             deliver_timeout,
@@ -223,7 +270,7 @@ class ActorSystem:
         def now() -> float:
             return loop.time() + offset
 
-        door = Door(loop, self._capacity)
+        door = Door(loop, max(self._rules.capacity, _UNREAD))
         threads = WorkerThreads(self._thread_count)
         environment = Environment(
             self._toolbox,
@@ -249,18 +296,16 @@ class ActorSystem:
 
         services = Services(
             journal=self._journal,
-            rules=Rules(
-                version=self._version,
-                delivers=self._deliver is not None,
-                survives=self._journal.survives,
-                max_attempts=self._restarts.max_attempts,
-            ),
+            rules=self._rules,
             policy=self._policy,
             hub=self._hub,
             now=now,
             new_uid=lambda: secrets.token_hex(8),
             runtimes=runtimes.hand,
             deliver=deliver,
+            chooser=self._chooser,
+            who_may_interrupt=self._who_may_interrupt,
+            aside=self._aside,
         )
         directory = SessionDirectory.start(door, self._session_actor, services)
         door.directory = directory
@@ -307,16 +352,51 @@ class ActorSystem:
 
     # --- the face ---
 
-    def session(self, session_id: str, *, tenant: str = "") -> Session:
+    def session(
+        self, session_id: str, *, tenant: str = "", policy: Policy | Chooser | None = None
+    ) -> Session:
         """A handle of one conversation; it begins with its first message.
+
+        Args:
+            session_id: names the conversation, within its tenant.
+            tenant: whose it is.
+            policy: of messages that are sent by this handle and bring none; or what chooses it.
 
         Raises:
             InvalidMessage: the id is empty, or one of the two is no text.
             SystemClosed: the system does not run.
         """
         check_key(session_id, tenant)
-        key = SessionKey(tenant, session_id)
-        return Session(key, self._running().door, self._new_id, self._subscribe, self._types)
+        if policy is not None:
+            check_policy(policy)
+        key, door = SessionKey(tenant, session_id), self._running().door
+        return Session(key, door, self._new_id, self._subscribe, self._types, policy=policy)
+
+    def stop_many(
+        self,
+        predicate: Callable[[SessionView], bool],
+        *,
+        how: How = AfterWave(),  # noqa: B008 - immutable
+        backlog: Backlog | Literal["keep", "park", "drop"] = Backlog.KEEP,
+        reason: str = "",
+    ) -> Future[dict[SessionKey, StopResult]]:
+        """Stop every live session of which ``predicate`` holds; done when their turns have ended.
+
+        Args:
+            predicate: asked of each session when it handles the stop; what it raises is raised
+                to who waits, and stops that session not.
+            how: after their waves, or now.
+            backlog: what becomes of the messages that wait, as in :meth:`Session.stop`.
+            reason: in words.
+
+        Returns:
+            what the stop came to, for each session that was stopped.
+
+        Raises:
+            InvalidMessage: an argument cannot be used.
+            SystemClosed: the system does not run.
+        """
+        return stop_many(self._running().door, predicate, how, backlog, reason)
 
     def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
         """Call ``handler``, plain or async, with every event of class ``kind``, in order.

@@ -22,7 +22,7 @@ from ..messages.errors import (
     UnknownMessage,
     WavebreakError,
 )
-from ..messages.policies import POLICIES, Policy
+from ..messages.policies import INTERRUPTING, POLICIES, Aside, Enqueue, Policy
 from ..messages.reasons import TurnOutcome
 from ..messages.view import SessionView
 from .actor import Lifecycle
@@ -45,6 +45,7 @@ from .waiters import Waiters
 if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
+    from ..messages.policies import Chooser
     from .future import Future
     from .mailbox import Mailbox
     from .steps import Step
@@ -70,8 +71,8 @@ class AnsweringActor(RecordedActor):
 
         While an async choice is under way, the messages behind it wait.
         """
-        del message, view
-        return self._services.policy
+        chooser = self._services.chooser
+        return self._services.policy if chooser is None else chooser(message, view)
 
     @property
     def view(self) -> SessionView:
@@ -115,21 +116,56 @@ class AnsweringActor(RecordedActor):
         return True
 
     def _on_send(self, request: SendRequest, stamp: int) -> Awaitable[None] | None:
-        if request.policy is None and type(self).choose_policy is not AnsweringActor.choose_policy:
-            return self._choose_and_send(request, stamp)
-        self._send(request, request.policy or self._services.policy, stamp)
+        services, policy = self._services, request.policy
+        if policy is None:
+            own = type(self).choose_policy is not AnsweringActor.choose_policy
+            if own or services.chooser is not None:
+                return self._choose_and_send(request, self.choose_policy, stamp)
+            policy = services.policy
+        elif callable(policy):
+            return self._choose_and_send(request, policy, stamp)
+        if services.who_may_interrupt is not None and self._interrupts(policy):
+            return self._choose_and_send(request, None, stamp)
+        self._send(request, policy, stamp)
         return None
 
-    async def _choose_and_send(self, request: SendRequest, stamp: int) -> None:
+    def _interrupts(self, policy: Policy) -> bool:
+        return self.state.running is not None and isinstance(policy, INTERRUPTING)
+
+    async def _choose_and_send(
+        self, request: SendRequest, chooser: Chooser | None, stamp: int
+    ) -> None:
         self._choosing = request
-        policy = await self._chosen(request.message)
+        message = request.message
+        policy = request.policy or self._services.policy
+        if chooser is not None:
+            policy = await self._chosen(chooser, message)
+        assert not callable(policy), "a chooser was given here"
+        permission = self._services.who_may_interrupt
+        if (
+            permission is not None
+            and self._interrupts(policy)
+            and not await self._permitted(permission, message)
+        ):
+            policy = Enqueue()
         self._choosing = None
         if self.lifecycle is not Lifecycle.STOPPED:  # else it was given up meanwhile, and answered
             self._send(request, policy, stamp)
 
-    async def _chosen(self, message: SessionMessage) -> Policy:
+    async def _permitted(
+        self, permission: Callable[[SessionMessage, SessionView], Any], message: SessionMessage
+    ) -> bool:
+        """Whether the message may interrupt the running turn; not if that cannot be found out."""
         try:
-            chosen = self.choose_policy(message, self.view)
+            verdict = permission(message, self.view)
+            return bool(await self._hooked(verdict) if inspect.isawaitable(verdict) else verdict)
+        except Exception as error:  # noqa: BLE001 - no message is lost because a function is wrong
+            logger.opt(exception=error).error("who_may_interrupt of {} failed", self)
+            return False
+
+    async def _chosen(self, chooser: Chooser, message: SessionMessage) -> Policy:
+        try:
+            chosen = chooser(message, self.view)
             policy = await self._hooked(chosen) if inspect.isawaitable(chosen) else chosen
         except Exception as error:  # noqa: BLE001 - no message is lost because a chooser is wrong
             logger.opt(exception=error).error("choose_policy of {} failed", self)
@@ -147,12 +183,16 @@ class AnsweringActor(RecordedActor):
         if not message.received_at:
             message = message.trusted({**message.__dict__, "received_at": now})
         deadline_at = None if request.deadline is None else now + request.deadline
-        command = Send(now, stamp, message, policy, deadline_at, request.fingerprint)
+        command = Send(
+            now, stamp, message, policy, deadline_at, request.fingerprint, request.priority
+        )
         try:
             request.receipt.duplicate = not self._apply(command)
         except WavebreakError as error:
             request.accepted.try_set_error(error)
             return
+        if type(policy) is Aside:
+            self._when_durable(self._attend)
         if self._releases is None:
             request.accepted.try_set(request.receipt)
             return
@@ -160,6 +200,9 @@ class AnsweringActor(RecordedActor):
             partial(request.accepted.try_set, request.receipt),
             partial(request.accepted.try_set_error, AcceptanceUnknown(message.message_id)),
         )
+
+    def _attend(self) -> None:
+        """Have the messages answered that wait for that beside the turns."""
 
     def _came_too_late(self, request: SendRequest) -> bool:
         """Whether the session has come to rest for good; what it knows it still confirms."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..messages.policies import How
     from ..messages.reasons import Reason
     from .actor import AsyncioActor
+    from .backlog_requests import TakeRequest
     from .mailbox import Mailbox
 
 
@@ -121,7 +122,7 @@ class RuntimeControl:
 
     # --- the runtime's side ---
 
-    def report(self, report: Report | Streamed) -> None:
+    def report(self, report: Report | Streamed | TakeRequest) -> None:
         """Tell the session, or whoever reads its mailbox after it; never refused for its size."""
         try:
             self._session.hand(report)

@@ -32,7 +32,7 @@ from ..messages.events import (
     Entry,
     Progressed,
 )
-from ..messages.policies import Policy
+from ..messages.policies import Chooser, Policy
 from .actor import AsyncioActor, Lifecycle
 from .exit import Exit, ExitKind
 from .machine.evolve import fold
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
     from ..journal.base import Commit, Journal
     from ..messages.ids import SessionKey
-    from ..messages.message import Delivery
+    from ..messages.message import Delivery, SessionMessage
+    from ..messages.view import SessionView
     from .hub import EventHub
     from .mailbox import Mailbox
     from .steps import Step
@@ -68,6 +69,9 @@ class Services(NamedTuple):
         new_uid: makes up a session's uid.
         runtimes: tells the runtime supervisor.
         deliver: hands a delivery on, once it may leave.
+        chooser: chooses the policy of messages that bring none.
+        who_may_interrupt: whether a message may interrupt the running turn.
+        aside: answers messages beside the turns.
     """
 
     journal: Journal
@@ -78,6 +82,9 @@ class Services(NamedTuple):
     new_uid: Callable[[], str]
     runtimes: Callable[[StartRuntime | AbandonRuntime], None]
     deliver: Callable[[SessionKey, Delivery], None]
+    chooser: Chooser | None = None
+    who_may_interrupt: Callable[[SessionMessage, SessionView], Any] | None = None
+    aside: Callable[[SessionMessage, SessionView], Any] | None = None
 
 
 class _JournalLost(NamedTuple):
@@ -167,6 +174,13 @@ class RecordedActor(AsyncioActor):
         else:
             # Whatever it was doing, an earlier incarnation did: this one takes over by `Open`.
             self.state = state._replace(status=Status.RECOVERING)
+
+    async def _reload(self) -> None:
+        """Read the journal again, of a session that has failed; what it raises is for the asker."""
+        loading = self._services.journal.load(self._key)
+        recorded = loading if isinstance(loading, Recorded) else await loading
+        self.state = SessionState(self._key, status=Status.FAILED)
+        self._recover(recorded)
 
     def _quarantine(self, error: BaseException) -> None:
         logger.opt(exception=error).error("session {} cannot be recovered", self._key)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..messages.ids import SessionKey
     from ..messages.message import MessageOutcome, SessionMessage
-    from ..messages.policies import How, Policy
+    from ..messages.policies import Chooser, How, Policy
     from ..messages.reasons import Backlog, Reason, TurnOutcome
     from .control import RuntimeControl
     from .future import Future
@@ -38,11 +38,12 @@ class SendRequest(NamedTuple):
     """Accept a message; ``deadline`` is in seconds from its acceptance."""
 
     message: SessionMessage
-    policy: Policy | None
+    policy: Policy | Chooser | None
     deadline: float | None
     fingerprint: str
     receipt: Receipt
     accepted: Future[Receipt]
+    priority: int = 0
 
 
 class StopRequest(NamedTuple):

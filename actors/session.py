@@ -20,6 +20,7 @@ from ..messages.events import (
     MessageEnded,
     Progressed,
     Said,
+    SessionOpened,
     StopRequested,
     TurnEnded,
     TurnRestarted,
@@ -28,6 +29,7 @@ from ..messages.events import (
 from ..messages.policies import Now
 from ..messages.reasons import Reason, TurnOutcome
 from .answering import AnsweringActor
+from .backlog import BacklogActor
 from .control import RuntimeControl
 from .exit import Exit
 from .machine.reports import advance
@@ -54,7 +56,7 @@ class _Hook(NamedTuple):
     argument: Any
 
 
-class SessionActor(AnsweringActor):
+class SessionActor(BacklogActor):
     """One conversation: decides what a message does, records it, and carries it out.
 
     Subclass it for hooks (``on_start``, ``on_stop``, ``on_failure``, ``on_receive`` for messages
@@ -216,6 +218,10 @@ class SessionActor(AnsweringActor):
             known = self.state.remembered.get(event.message_id)
             if known is not None and known.outcome is not None:
                 self._waiters.tell_outcome(event.message_id, known.outcome)
+        if event.delivery_id is not None:
+            self._post(event)
+        if self._attended is not None:
+            self._look_aside()
 
     def _tell_turn_ended(self, event: TurnEnded) -> None:
         self._waiters.tell_turn_ended(event)
@@ -225,7 +231,7 @@ class SessionActor(AnsweringActor):
         self._call_hooks(event)
         self._tell_quiet()
 
-    def _post(self, event: Said | TurnEnded) -> None:
+    def _post(self, event: Said | TurnEnded | MessageEnded) -> None:
         if event.delivery_id is not None:
             for delivery in self.state.outbox:
                 if delivery.delivery_id == event.delivery_id:
@@ -259,6 +265,7 @@ class SessionActor(AnsweringActor):
     }
 
     _WHEN_DURABLE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
+        SessionOpened: BacklogActor._attend,  # noqa: SLF001 - it is one actor in several files
         MessageEnded: _tell_outcome,
         Said: _post,
         TurnEnded: _tell_turn_ended,
@@ -267,6 +274,7 @@ class SessionActor(AnsweringActor):
     _HANDLERS: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
         **RecordedActor.RECORDED,
         **AnsweringActor.ANSWERED,
+        **BacklogActor.BACKLOG,
         Barrier: _on_barrier,
         Streamed: _on_streamed,
         _Hook: _on_hook,

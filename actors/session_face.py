@@ -14,22 +14,23 @@ from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserM
 from ..messages.policies import POLICIES, AfterWave, Now
 from ..messages.reasons import Backlog, Reason
 from ..messages.text import check_id, check_text
-from .current import is_within, refuse_in_hook, refuse_within
+from .backlog_face import BacklogFace
+from .current import is_within, refuse_within
 from .future import Future
 from .mailbox import Envelope, Lane
 from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest
+from .session_future import SessionFuture
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from ..messages.ids import SessionKey
-    from ..messages.policies import How, Policy
+    from ..messages.policies import Chooser, How, Policy
     from .hub import EventStream
     from .requests import StopResult
 
 M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
 
 _HOWS: Final = (AfterWave, Now)
 
@@ -49,21 +50,6 @@ class Gate(Protocol):
     def hand(self, key: SessionKey, message: object) -> None:
         """Have a session handle a request, now if it can."""
         ...
-
-
-class SessionFuture(Future[T]):
-    """What a session is to do; not to be waited for in a hook of the same session."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: SessionKey, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self._key = key
-
-    def __await__(self) -> Generator[Any, None, T]:
-        if not self.done():
-            refuse_in_hook(self._key)
-        return super().__await__()
 
 
 class OutcomeFuture(SessionFuture[MessageOutcome]):
@@ -114,14 +100,14 @@ class Receipt:
         return self._session.outcome(self.message_id)
 
 
-class Session:
+class Session(BacklogFace):
     """A handle of one conversation; cheap to make, and valid over restarts of the session.
 
     Every method may be called from any thread; what it gives can be awaited, or ``get()`` from
     another thread than the loop's.
     """
 
-    __slots__ = ("_gate", "_new_id", "_subscribe", "_types", "key")
+    __slots__ = ("_gate", "_new_id", "_policy", "_subscribe", "_types", "key")
 
     def __init__(
         self,
@@ -130,12 +116,15 @@ class Session:
         new_id: Callable[[], str],
         subscribe: Callable[[SessionKey], EventStream],
         types: frozenset[type[SessionMessage]],
+        *,
+        policy: Policy | Chooser | None = None,
     ) -> None:
         self.key = key
         self._gate = gate
         self._new_id = new_id
         self._subscribe = subscribe
         self._types = types
+        self._policy = policy
 
     def __repr__(self) -> str:
         return f"<Session {str(self.key)!r}>"
@@ -158,8 +147,9 @@ class Session:
         attachments: Sequence[Attachment] = (),
         metadata: Mapping[str, Any] | None = None,
         message_id: str | None = None,
-        policy: Policy | None = None,
+        policy: Policy | Chooser | None = None,
         deadline: float | None = None,
+        priority: int = 0,
     ) -> Future[Receipt]:
         """Send a message; at once, in the order of the calls. Done when it is accepted.
 
@@ -171,20 +161,26 @@ class Session:
             message_id: de-duplicates: the same message again is accepted, and not answered twice.
             policy: what it does to a running turn; by default the session's choice.
             deadline: seconds from its acceptance after which a turn on it times out.
+            priority: those with a higher one are before it as long as they wait.
 
         Raises:
             InvalidMessage: there is nothing to say, or an argument cannot be used.
             SystemClosed: the system does not run.
-            MailboxFull: the session has not handled what it got before.
+            MailboxFull: as many messages wait as may, and the oldest is not to be dropped.
+            MessageRejected: a turn runs, and the policy is ``Reject``.
         """
         message = self._message(content, sender, attachments, metadata, message_id)
-        _check_policy(policy)
+        check_policy(policy)
         _check_deadline(deadline)
+        if priority:
+            _check_priority(priority)
         plain = isinstance(content, str) and not message_id
         fingerprint = "" if plain else _fingerprint(message)
         receipt = Receipt(self, message.message_id)
         accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
-        request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted)
+        if policy is None:
+            policy = self._policy
+        request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted, priority)
         # Put, and not handed over: a stop that is told in the same breath covers it.
         self._gate.put(self.key, Envelope(request))
         return accepted
@@ -240,7 +236,7 @@ class Session:
         self,
         how: How = AfterWave(),  # noqa: B008 - immutable
         *,
-        backlog: Backlog | Literal["keep", "drop"] = Backlog.KEEP,
+        backlog: Backlog | Literal["keep", "park", "drop"] = Backlog.KEEP,
         reason: str = "",
     ) -> Future[StopResult]:
         """Stop the running turn: its messages end as cancelled. Done when the turn has ended.
@@ -249,25 +245,16 @@ class Session:
 
         Args:
             how: after its wave, or now.
-            backlog: whether the messages that wait are kept for the next turn or dropped.
+            backlog: whether the messages that wait are kept for the next turn, parked until
+                :meth:`resume`, or dropped.
             reason: in words; told to subscribers and to the next turn.
 
         Raises:
             InvalidMessage: an argument cannot be used.
             SystemClosed: the system does not run.
         """
-        if type(how) not in _HOWS:
-            msg = f"how={how!r}: a turn is stopped by AfterWave() or Now()"
-            raise InvalidMessage(msg)
-        try:
-            rule = Backlog(backlog)
-        except ValueError:
-            msg = f"backlog={backlog!r} is none of {', '.join(repr(str(b)) for b in Backlog)}"
-            raise InvalidMessage(msg) from None
-        check_text("reason", reason)
         stopped: Future[StopResult] = SessionFuture(self.key, self._gate.loop)
-        kind = Reason.DISCONNECT if reason == Reason.DISCONNECT else Reason.STOPPED
-        request = StopRequest(how, rule, kind, reason, is_within(self.key), stopped)
+        request = stop_request(self.key, how, backlog, reason, stopped)
         self._gate.put(self.key, Envelope(request), Lane.CONTROL)
         return stopped
 
@@ -336,9 +323,25 @@ def _user_message(
         raise InvalidMessage(msg) from error
 
 
-def _check_policy(policy: object) -> None:
-    if policy is not None and type(policy) not in POLICIES:
-        msg = f"policy={policy!r} is no policy: use AfterWave(), Now() or Enqueue() as they are"
+def check_policy(policy: object) -> None:
+    """Look at a policy, or a function that chooses one.
+
+    Raises:
+        InvalidMessage: it is neither.
+    """
+    if policy is None or type(policy) in POLICIES:
+        return
+    if isinstance(policy, (type, *POLICIES)) or not callable(policy):
+        msg = (
+            f"policy={policy!r} is no policy: use AfterWave(), Now(), Enqueue() and so on as they "
+            "are, or a function of (message, view) that chooses one"
+        )
+        raise InvalidMessage(msg)
+
+
+def _check_priority(priority: object) -> None:
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        msg = f"priority={priority!r}: give an integer; a higher one is before a lower one"
         raise InvalidMessage(msg)
 
 
@@ -349,6 +352,27 @@ def _check_deadline(deadline: object) -> None:
     if not 0 < number < inf:
         msg = f"deadline={deadline!r}: give seconds from now, more than 0, or leave it out"
         raise InvalidMessage(msg)
+
+
+def stop_request(
+    key: SessionKey, how: object, backlog: str, reason: str, stopped: Future[Any]
+) -> StopRequest:
+    """The request to stop a session, of arguments that were looked at.
+
+    Raises:
+        InvalidMessage: one cannot be used.
+    """
+    if not isinstance(how, AfterWave | Now) or type(how) not in _HOWS:
+        msg = f"how={how!r}: a turn is stopped by AfterWave() or Now()"
+        raise InvalidMessage(msg)
+    try:
+        rule = Backlog(backlog)
+    except ValueError:
+        msg = f"backlog={backlog!r} is none of {', '.join(repr(str(b)) for b in Backlog)}"
+        raise InvalidMessage(msg) from None
+    check_text("reason", reason)
+    kind = Reason.DISCONNECT if reason == Reason.DISCONNECT else Reason.STOPPED
+    return StopRequest(how, rule, kind, reason, is_within(key), stopped)
 
 
 def check_key(session_id: object, tenant: object) -> None:

@@ -73,6 +73,18 @@ class Turn:
         """The messages' texts, joined by line ends."""
         return "\n".join(text for m in self.messages if (text := m.as_text()))
 
+    async def new_messages(self) -> tuple[SessionMessage, ...]:
+        """Take the messages that were sent by ``Steer`` meanwhile, oldest first; a boundary.
+
+        They are in ``messages`` from here on, also in a further attempt, and the reply answers
+        them too. What is not taken when the turn ends is the next one's.
+
+        Raises:
+            WaveInProgress: a wave or step of this turn runs.
+            TurnInterrupted: the turn was told to stop.
+        """
+        return await self._engine.new_messages()
+
     @property
     def previous(self) -> PartialResults | None:
         """What the interrupted turns before this one left; None when the last one finished."""

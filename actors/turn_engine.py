@@ -14,6 +14,7 @@ from ..messages.commands import Save, Say, StepDone, Streamed
 from ..messages.text import check_text
 from .attempt_input import AgentEnd, Environment, TurnInput
 from .attempt_waves import AttemptWaves
+from .backlog_requests import TakeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ..messages.history import HistoryEntry
+    from ..messages.message import SessionMessage
     from .control import RuntimeControl
 
 __all__ = ["AgentEnd", "Environment", "TurnEngine", "TurnInput"]
@@ -77,6 +79,24 @@ class TurnEngine(AttemptWaves):
             raise
         finally:
             self._stepping = None
+
+    # --- what was offered ---
+
+    async def new_messages(self) -> tuple[SessionMessage, ...]:
+        """Take what the session has offered this turn; it is the turn's own from here on."""
+        self._occupy()
+        try:
+            await self.boundary()
+            self.flush()
+            taken: asyncio.Future[tuple[SessionMessage, ...]]
+            taken = asyncio.get_running_loop().create_future()
+            self.control.report(TakeRequest(self.environment.now(), self.control.fence, taken))
+            messages = await taken
+        finally:
+            self._busy = False
+        if messages:
+            self.input = self.input._replace(messages=(*self.input.messages, *messages))
+        return messages
 
     # --- words and state ---
 

@@ -17,6 +17,7 @@ from wavebreak import (
     MemoryJournal,
     MessageStatus,
     Turn,
+    UnknownMessage,
     tool,
 )
 from wavebreak.testing import LeakCheck, RecordingDeliver
@@ -212,11 +213,11 @@ def test_thousands_of_sessions_take_their_messages_at_once_and_each_is_answered(
 async def test_a_session_that_gets_more_than_it_can_take_says_so_and_loses_nothing() -> None:
     async with ActorSystem(echo, capacity=10, policy=Enqueue()) as system:
         session = system.session("ann")
-        accepted = [session.send(str(number)) for number in range(10)]
-        with pytest.raises(MailboxFull, match="capacity"):
-            session.send("one too many")
-        stopped = session.stop(backlog="keep")
+        accepted = [session.send(str(number)) for number in range(11)]  # one of them in a turn
+        with pytest.raises(MailboxFull, match=r"10 messages wait .* capacity"):
+            await session.send("one too many", message_id="refused")
+        with pytest.raises(UnknownMessage):
+            await session.outcome("refused")
         for one in accepted:
-            await one
-        await stopped
+            assert (await (await one).outcome()).status is MessageStatus.ANSWERED
         assert await ask(system, "ann", "now there is room") is MessageStatus.ANSWERED
