@@ -122,14 +122,18 @@ class Driver:
         self.history += decision.history
         return events
 
-    def open(self) -> list[Event]:
-        return self.decide(Open(self.at, "uid"))
+    def open(self, above: int = 0) -> list[Event]:
+        return self.decide(Open(self.at, "uid", above))
 
-    def crash_and_open(self) -> list[Event]:
-        """Lose the incarnation, fold the journal, and let the next one take over."""
+    def crash_and_open(self, above: int = 0) -> list[Event]:
+        """Lose the incarnation, fold the journal, and let the next one take over.
+
+        Args:
+            above: the last epoch that was in use in this process, if it is the same one.
+        """
         state = fold(SessionState(KEY), self.entries)
         self.state = state._replace(status=Status.RECOVERING)
-        return self.open()
+        return self.open(above)
 
     def message(
         self,
