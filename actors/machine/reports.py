@@ -15,6 +15,7 @@ from ...messages.events import (
     TurnRestarted,
 )
 from ...messages.reasons import CallStatus, Reason
+from .bounds import expire
 from .state import Status
 from .turns import end_open_calls, end_stopped, fail, finish, next_turn
 
@@ -198,6 +199,7 @@ def open_(draft: Draft, command: Open) -> None:
         covers=command.above == state.epoch > 0,
         aside=draft.rules.aside,
     )
+    expire(draft)
     running = draft.state.running
     if running is None:
         next_turn(draft)

@@ -42,13 +42,13 @@ def test_the_picture_has_the_moves_that_an_interruption_makes() -> None:
     lines = draw_states.diagram().splitlines()
     assert "    running --> stopping : AfterWave, Now, Stop, TokenCancelled, TimeIsUp" in lines
     assert "    stopping --> running : TimeIsUp, RuntimeExit" in lines
-    assert "    idle --> running : AfterWave, Now, Enqueue" in lines
+    assert "    idle --> collecting : AfterWave, Steer, Collect" in lines
 
 
 def test_the_table_has_a_row_for_each_command_and_its_clauses_in_words() -> None:
     rows = draw_states.decider().splitlines()[2:]
     assert len(rows) == len(TABLE)
-    assert rows[0].startswith("| `AfterWave` | `start` | `interrupt` | `join` |")
+    assert rows[0].startswith("| `AfterWave` | `start_or_collect` | `collect` | `interrupt` |")
     words = draw_states.clauses()
     clauses = {name_of(clause) for row in TABLE.values() for clause in row}
     assert [name for name in clauses - {"stale"} if f"| `{name}` |" not in words] == []

@@ -15,8 +15,11 @@ from wavebreak.messages.events import (
     Event,
     ExecutionCancelled,
     MessageAccepted,
+    MessageEdited,
     MessageEnded,
+    MessagesTaken,
     Progressed,
+    Resumed,
     Said,
     Saved,
     SessionOpened,
@@ -27,6 +30,7 @@ from wavebreak.messages.events import (
     TurnStarted,
     WaveEnded,
     WaveStarted,
+    WindowExtended,
 )
 from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Attachment, Reply, SessionMessage, UserMessage
@@ -109,8 +113,11 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         policy=Now(grace=1.0),
         deadline_at=9.0,
         fingerprint="f",
+        expires_at=8.0,
+        priority=-1,
+        parked=True,
     ),
-    TurnStarted(**OF_TURN, message_ids=("m1", "m2"), version="7"),
+    TurnStarted(**OF_TURN, message_ids=("m1", "m2"), version="7", deadline_at=9.0),
     TurnRestarted(**OF_ATTEMPT, cause="SystemExit", version="7", delay=1.0, discard=True),
     WaveStarted(**OF_ATTEMPT, wave=1, calls=(STARTED, STARTED._replace(carry=True))),
     CallEnded(
@@ -161,6 +168,18 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         reason=Reason.ERROR,
         detail="ValueError",
     ),
+    MessageEnded(
+        **COMMON,
+        turn=None,
+        message_id="m1",
+        status=MessageStatus.ANSWERED,
+        reply=Reply(text="still here"),
+        delivery_id=DeliveryId("u-9"),
+    ),
+    MessagesTaken(**OF_ATTEMPT, message_ids=("m3", "m4")),
+    WindowExtended(**COMMON, until=3.0, latest=9.0),
+    MessageEdited(**COMMON, message_id="m1", text="other words"),
+    Resumed(**COMMON),
     DeliveryEnded(
         **COMMON, delivery_id=DeliveryId("u-8"), status=DeliveryStatus.DEAD_LETTERED, detail="no"
     ),

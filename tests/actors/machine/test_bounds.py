@@ -143,6 +143,17 @@ def test_a_message_of_a_turn_does_not_expire_also_when_it_comes_back() -> None:
     assert driver.in_turn == ["m1", "m2"]
 
 
+def test_what_expired_while_nobody_was_there_is_not_begun_after_a_restart() -> None:
+    driver = running(EXPIRES._replace(survives=True))
+    driver.send("m2", Enqueue())
+    driver.shut_down()
+    driver.exit()
+    driver.at += 100.0
+    driver.crash_and_open()
+    assert driver.ended("m2") == "expired expired"
+    assert driver.in_turn == ["m1"]
+
+
 def test_what_is_parked_does_not_expire_also_when_it_is_resumed() -> None:
     driver = running(EXPIRES)
     driver.send("m2", Enqueue())
