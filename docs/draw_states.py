@@ -99,7 +99,7 @@ def moves() -> frozenset[Move]:
     a time, so that there is an end to it.
     """
     found: set[Move] = set()
-    for survives, debounce in ((False, None), (True, None), (False, Debounce(1.0, 2.0))):
+    for survives, debounce in ((False, None), (True, Debounce(1.0, 2.0))):
         rules = Rules(
             delivers=False, survives=survives, max_attempts=2, aside=True, debounce=debounce
         )
@@ -141,7 +141,8 @@ def _shape(state: SessionState) -> object:
         (len(state.parked), len(state.asides)),
         bool(state.covers.stamp),
         running and (running.attempt, running.deadline_at),
-        stop and (type(stop.how), stop.reason, stop.backlog, bool(stop.by)),
+        # What a stop does to the backlog it has done; that it is one, counts until the turn ends.
+        stop and (type(stop.how), stop.reason, stop.backlog is None, bool(stop.by)),
     )
 
 
