@@ -12,6 +12,7 @@ from loguru import logger
 from pykka.messages import _ActorStop
 
 from ..actors.actor import AsyncioActor
+from ..actors.backlog_requests import StopIf
 from ..actors.exit import Exit, ExitKind
 from ..actors.failures import in_words
 from ..actors.future import Future
@@ -78,7 +79,7 @@ class Door:
 
     Args:
         loop: the loop that sessions live on.
-        capacity: messages that may wait in one session's mailbox.
+        capacity: messages that one session's mailbox takes before it has read them.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, capacity: int | None) -> None:
@@ -127,7 +128,8 @@ class Door:
         for envelope in cell.mailbox.close():
             message = envelope.message
             if not isinstance(message, _ActorStop):  # that was for the one that has ended
-                lane = Lane.CONTROL if isinstance(message, StopRequest) else Lane.ORDINARY
+                is_stop = isinstance(message, StopRequest | StopIf)
+                lane = Lane.CONTROL if is_stop else Lane.ORDINARY
                 self._put(cell.key, envelope, lane, bounded=False)
 
     def _put(self, key: SessionKey, envelope: Envelope, lane: Lane, *, bounded: bool) -> None:

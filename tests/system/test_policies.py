@@ -23,6 +23,7 @@ from wavebreak import (
     Now,
     Policy,
     Reason,
+    Receipt,
     Reject,
     SessionActor,
     SessionMessage,
@@ -167,7 +168,7 @@ async def test_a_burst_is_one_turn() -> None:
     system = ActorSystem(agent, deliver=deliver, debounce=Debounce(quiet=0.5, max_wait=5))
     async with system:
         session = system.session("ann")
-        receipts = []
+        receipts: list[Receipt] = []
         for text in ("hello", "I need", "a room"):
             receipts.append(await session.send(text))
             await asyncio.sleep(0.4)
@@ -192,7 +193,7 @@ async def test_an_endless_stream_gets_its_answers_and_every_message_is_accounted
     audit.watch(system)
     async with system:
         session = system.session("ann")
-        receipts = []
+        receipts: list[Receipt] = []
         for number in range(200):
             receipts.append(await session.send(f"m{number}"))
             await asyncio.sleep(0.25)
@@ -326,7 +327,7 @@ async def test_ten_interruptions_in_one_second_leave_one_turn_and_one_reply() ->
     audit.watch(system)
     async with system:
         session = system.session("ann")
-        receipts = []
+        receipts: list[Receipt] = []
         for number in range(11):
             receipts.append(await session.send(f"m{number}"))
             await asyncio.sleep(0.1)
@@ -435,7 +436,7 @@ async def test_a_once_call_is_started_once_by_the_ledger_that_the_tool_keeps(
     audit.watch(system)
     async with system:
         session = system.session("ann")
-        receipts = []
+        receipts: list[Receipt] = []
         for number in range(12):
             first = None if number else Enqueue()
             try:

@@ -166,13 +166,16 @@ def test_what_is_parked_does_not_expire_also_when_it_is_resumed() -> None:
     assert driver.waiting == ["m2"]
 
 
-def test_a_message_expires_in_a_window_and_while_a_turn_is_stopping() -> None:
+def test_a_message_expires_in_a_window_which_is_closed_by_that() -> None:
     driver = opened(EXPIRES._replace(debounce=Debounce(9.0, 90.0)))
     driver.send("m1")
     driver.pass_time_until_due()
     assert driver.ended("m1") == "expired expired"
     assert driver.state.status is Status.IDLE
-    driver.send("m2", Now())
+
+
+def test_a_message_expires_while_a_turn_is_stopping() -> None:
+    driver = running(EXPIRES)
     driver.stop()
     driver.send("m3")
     driver.pass_time(5.0)

@@ -589,7 +589,8 @@ def test_a_session_keeps_its_promises_over_a_few_random_commands() -> None:
 def test_a_session_keeps_its_promises_over_many_random_commands(
     pytestconfig: pytest.Config,
 ) -> None:
-    steps = int(pytestconfig.getoption("machine_steps"))
+    steps = pytestconfig.getoption("machine_steps")
+    assert isinstance(steps, int)
     run_state_machine_as_test(
         RandomSession,
         settings=settings(max_examples=max(1, steps // 50), stateful_step_count=50),
