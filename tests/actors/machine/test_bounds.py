@@ -86,6 +86,21 @@ def test_what_comes_back_from_a_turn_is_never_dropped() -> None:
     assert driver.waiting == ["m4", "m5"]
 
 
+def came_back(driver: Driver) -> Driver:
+    """Give the session with all that waits as if it came back from a turn."""
+    waiting = tuple(each._replace(was_in_turn=True) for each in driver.state.waiting)
+    driver.state = driver.state._replace(waiting=waiting)
+    return driver
+
+
+def test_what_comes_back_does_not_count_and_no_priority_is_before_it() -> None:
+    for rules in (TWO, DROPS):
+        driver = came_back(full(rules))
+        driver.send("m4", Enqueue())
+        driver.send("m5", Enqueue(), priority=9)
+        assert driver.waiting == ["m2", "m3", "m5", "m4"]
+
+
 def test_what_is_parked_counts() -> None:
     driver = full(DROPS)
     driver.stop(backlog=Backlog.PARK)
@@ -152,6 +167,19 @@ def test_what_expired_while_nobody_was_there_is_not_begun_after_a_restart() -> N
     driver.crash_and_open()
     assert driver.ended("m2") == "expired expired"
     assert driver.in_turn == ["m1"]
+
+
+def test_what_waited_for_its_turn_and_was_in_it_does_not_expire_when_the_system_closes() -> None:
+    driver = running(EXPIRES._replace(survives=True))
+    driver.send("m2", Enqueue())
+    driver.exit("done")
+    driver.send("m3", Enqueue())
+    driver.shut_down()
+    driver.exit()
+    driver.at += 100.0
+    driver.crash_and_open()
+    assert driver.in_turn == ["m2"]
+    assert driver.ended("m3") == "expired expired"
 
 
 def test_what_is_parked_does_not_expire_also_when_it_is_resumed() -> None:
