@@ -133,8 +133,9 @@ class BacklogActor(AnsweringActor):
         except WavebreakError as error:
             answer.try_set_error(error)
             return
-        turn = None if done or known.outcome is not None else self.state.turn or None
-        self._answer(answer, result(done, turn, known.outcome))
+        aside = any(w.message.message_id == message_id for w in self.state.asides)
+        in_turn = not done and known.outcome is None and not aside
+        self._answer(answer, result(done, self.state.turn if in_turn else None, known.outcome))
 
     def _on_stop_if(self, wish: StopIf, stamp: int) -> None:
         if self.state.status is Status.FAILED:

@@ -33,8 +33,8 @@ class Edited(NamedTuple):
     """What editing a message came to.
 
     Args:
-        done: whether its words were replaced: it waited, and no turn had seen it.
-        turn: the turn that has seen it, when it was too late.
+        done: whether its words were replaced: it waited, and nobody had seen it.
+        turn: the turn that has seen it, when it was too late; None if the ``aside`` handler has.
         outcome: how it had ended before, when it had.
     """
 

@@ -12,6 +12,7 @@ from wavebreak import (
     ActorSystem,
     AfterWave,
     Backlog,
+    Debounce,
     Enqueue,
     How,
     InvalidMessage,
@@ -250,6 +251,19 @@ async def test_a_predicate_that_fails_is_told_to_who_gave_it_and_ends_no_session
         with pytest.raises(ValueError, match="what is a view"):
             await system.stop_many(broken)
         assert (await receipt.outcome()).status is MessageStatus.ANSWERED
+
+
+async def test_what_waits_anywhere_when_the_system_closes_ends_as_cancelled() -> None:
+    async with ActorSystem(ten_seconds, debounce=Debounce(60, 600)) as system:
+        collects, parks = system.session("ann"), system.session("bob")
+        receipts = [await collects.send("a"), await collects.send("b", policy=Enqueue())]
+        receipts.append(await parks.send("c"))
+        await parks.stop(backlog="park")
+        outcomes = [receipt.outcome() for receipt in receipts]
+    told = [await outcome for outcome in outcomes]
+    assert {(one.status, one.reason) for one in told} == {
+        (MessageStatus.CANCELLED, Reason.SHUTDOWN)
+    }
 
 
 # --- second thoughts ---
