@@ -20,7 +20,7 @@ def history_of(running: Running, reply: Reply, at: float) -> list[HistoryEntry]:
     turn = running.number
     entries = [
         _entry(_MESSAGE, turn, message.as_text(), message.received_at, message=message)
-        for message, _, _ in running.messages
+        for message in [waiting.message for waiting in running.messages]
     ]
     entries += said_in(running, interrupted=False)
     if reply.text or reply.attachments or reply.data:
