@@ -151,3 +151,28 @@ async def test_the_loops_own_way_to_make_tasks_is_used(make_waves: Callable[[], 
     loop.set_task_factory(None)
     assert len(ends) == 2
     assert len(made) == 1
+
+
+async def test_a_wave_that_waits_for_nothing_is_over_when_it_has_begun(
+    make_waves: Callable[[], Waves], work: Work
+) -> None:
+    async def at_once() -> int:
+        return 1
+
+    async def later() -> int:
+        await asyncio.sleep(1)
+        return 2
+
+    waves = make_waves()
+    (one,) = waves.prepare(work.call(at_once))
+    assert waves.runner.begin([one]) is False
+    assert one.end is not None
+    assert one.end.value == 1
+    assert not waves.runner.is_running
+
+    for calls in ([later], [at_once, at_once], [later, at_once]):
+        prepared = waves.prepare(*map(work.call, calls))
+        assert waves.runner.begin(prepared) is True
+        await waves.runner.join()
+        values = [one.end and one.end.value for one in prepared]
+        assert values == [{at_once: 1, later: 2}[call] for call in calls]
