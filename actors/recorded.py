@@ -301,19 +301,14 @@ class RecordedActor(AsyncioActor):
         self._timer = self._loop.call_later(delay, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        before, self._timer, self._due = self._due, None, None
-        when = due(self.state)
-        if when is None or self.lifecycle is not Lifecycle.RUNNING:
-            return
-        if before is not None and when > before:
-            self._arm_timer()
-        else:
+        self._timer = self._due = None
+        if self.lifecycle is Lifecycle.RUNNING and due(self.state) is not None:
             self.actor_inbox.put(Envelope(TimeIsUp(self._services.now())), bounded=False)
 
     def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> None:
         when = due(self.state)
         if not self._apply(command) and when is not None and when > command.at:
-            self._arm_timer()  # loops may call a timer a little early
+            self._arm_timer()  # it was another one's; loops may call a timer early, too
 
     def _actor_loop_teardown(
         self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
