@@ -39,7 +39,10 @@ def start(deliver: Callable[[Delivery], Any], timeout: float = 10.0) -> tuple[An
         del key
         reports.append((done.delivery_id, done.status, done.detail))
 
-    rules = DeliveryRules(2, timeout, lambda _failed: 1.0)
+    def retry_after(failed: int) -> float:
+        return float(failed)
+
+    rules = DeliveryRules(2, timeout, retry_after)
     return Deliveries.start(deliver, rules, report, asyncio.get_running_loop().time), reports
 
 

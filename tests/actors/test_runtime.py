@@ -70,7 +70,7 @@ async def told(runtime: type[RuntimeActor], drive: Callable[[Any], Awaitable[obj
     async with ActorSystem(runtime) as system:
         with system.events() as events:
             await drive(system)
-        return [f"{event.kind} {event.turn}" async for event in events]
+        return [f"{type(event).__name__} {event.turn}" async for event in events]
 
 
 async def one(system: ActorSystem, text: str) -> MessageOutcome:
@@ -107,7 +107,7 @@ async def test_a_runtime_that_is_seen_does_the_same_as_one_that_is_not(
     drive: Callable[[Any], Awaitable[object]],
 ) -> None:
     expected = await told(function_runtime(agent), drive)
-    assert expected[-1].startswith("message_ended")
+    assert expected[-1].startswith("MessageEnded")
     for kind in (Unseen, Seen, SeenLate, Hooked):
         assert await told(kind, drive) == expected, kind
 

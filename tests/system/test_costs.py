@@ -90,7 +90,7 @@ async def test_what_is_reported_at_once_is_not_reported_for_the_moment_again() -
 
     async def agent(turn: Turn) -> str:
         for _ in range(100):
-            await turn.wave(wait(0.0002), wait(0.0005))
+            await turn.wave(wait(0.0001), wait(0.00047))
         return "done"
 
     async with ActorSystem(agent) as system:
