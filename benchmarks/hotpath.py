@@ -10,6 +10,10 @@ many          10,000 sessions with one turn of 5 waves each, all at the same tim
 Processor microseconds for each turn, from the first message to the last reply: each run in a fresh
 process, the two systems by turns, medians. Shared machines swing, so only the ratio holds. The
 other system is raw_asyncio.py, whose file is frozen.
+
+--check prints the three ratios, and fails when that of *many* is over 1.5: the bar is set for 10,000
+sessions with a turn of 5 waves each. There is none yet for the other two, where so few sessions are
+at work, or so little is done in a call, that hardly anything but the framework is measured.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LIMIT = 1.5
-"""The ratio of the interrupted case above which --check fails."""
+"""The ratio of the many sessions above which --check fails."""
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = {"wavebreak": HERE / "hotpath_wavebreak.py", "raw_asyncio": HERE / "hotpath_raw.py"}
@@ -105,11 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             "many_runs": {name: [run._asdict() for run in runs] for name, runs in many.items()},
         }
         options.json.write_text(json.dumps(found, indent=2) + "\n")
-    ratio = cases["interrupted"].ratio
-    if options.check and ratio > LIMIT:
-        print(f"an interrupted turn costs {ratio:.2f} times bare asyncio: more than {LIMIT}")
-        return 1
-    return 0
+    if not options.check:
+        return 0
+    ratios = ", ".join(f"{name} {case.ratio:.2f}" for name, case in cases.items())
+    fails = cases["many"].ratio > LIMIT
+    found = "more than" if fails else "within"
+    print(f"times bare asyncio: {ratios}; many is {found} the limit of {LIMIT}")
+    return int(fails)
 
 
 def measure(case: Case, times: int, systems: Sequence[str] = tuple(SYSTEMS)) -> Runs:
@@ -173,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="in under a minute")
     parser.add_argument(
-        "--check", action="store_true", help=f"fail above {LIMIT} times bare asyncio (interrupted)"
+        "--check", action="store_true", help=f"fail above {LIMIT} times bare asyncio (many)"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
     return parser

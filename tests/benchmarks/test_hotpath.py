@@ -51,16 +51,22 @@ def test_both_systems_do_the_whole_job_and_nothing_twice(*, busy: bool) -> None:
 def test_a_ratio_over_the_limit_fails_only_when_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    many = 2.0
+
     def measured(case: Case, times: int) -> hotpath.Runs:
-        return {"wavebreak": [run(2.0)] * times, "raw_asyncio": [run(1.0)] * times}
+        ratio = many if case.busy and not case.interrupts else 4.0
+        return {"wavebreak": [run(ratio)] * times, "raw_asyncio": [run(1.0)] * times}
 
     monkeypatch.setattr(hotpath, "measure", measured)
     file = tmp_path / "hotpath.json"
 
     assert hotpath.main(["--json", str(file)]) == 0
     assert hotpath.main(["--check"]) == 1
-    assert "2.00 times bare asyncio" in capsys.readouterr().out
-    assert json.loads(file.read_text())["interrupted"]["ratio"] == 2.0
+    assert "many 2.00, interrupted 4.00, no-op 4.00; many is more than" in capsys.readouterr().out
+    assert json.loads(file.read_text())["many"]["ratio"] == 2.0
+    many = 1.5
+    assert hotpath.main(["--check"]) == 0
+    assert "many 1.50, interrupted 4.00, no-op 4.00; many is within" in capsys.readouterr().out
 
 
 @pytest.mark.slow
