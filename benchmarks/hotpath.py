@@ -11,9 +11,10 @@ Processor microseconds for each turn, from the first message to the last reply: 
 process, the two systems by turns, medians. Shared machines swing, so only the ratio holds. The
 other system is raw_asyncio.py, whose file is frozen.
 
---check prints the three ratios, and fails when that of *many* is over 1.5: the bar is set for 10,000
-sessions with a turn of 5 waves each. There is none yet for the other two, where so few sessions are
-at work, or so little is done in a call, that hardly anything but the framework is measured.
+--check prints the three ratios, and fails when that of *many* is over 1.5: the bar is set for ten
+thousand sessions with a turn of 5 waves each. There is none yet for the other two, where so few
+sessions are at work, or so little is done in a call, that hardly anything but the framework is
+measured.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     ratios = ", ".join(f"{name} {case.ratio:.2f}" for name, case in cases.items())
     fails = cases["many"].ratio > LIMIT
-    found = "more than" if fails else "within"
-    print(f"times bare asyncio: {ratios}; many is {found} the limit of {LIMIT}")
+    verdict = "more than" if fails else "within"
+    print(f"times bare asyncio: {ratios}; many is {verdict} the limit of {LIMIT}")
     return int(fails)
 
 

@@ -81,7 +81,7 @@ class CallRunner:
     ) -> None:
         self._token = token
         self._loop = asyncio.get_running_loop() if loop is None else loop
-        self._time = self._loop.time if time is None else time
+        self._time = time
         # A task made directly, with a name, costs 0.3 µs less, of 1.7.
         self._makes_tasks = self._loop.get_task_factory() is None
         self._threads = threads
@@ -106,7 +106,7 @@ class CallRunner:
 
     def clock(self) -> float:
         """Monotonic seconds, on the loop's clock unless it was given another."""
-        return self._time()
+        return self._loop.time() if self._time is None else self._time()
 
     def release(self) -> None:
         """No more waves: let go of who is told of ends, unless a late one may come."""
