@@ -351,10 +351,10 @@ class AsyncioActor(pykka.Actor):
         Raises:
             ActorDeadError: the actor has ended, and its mailbox with it.
         """
-        if not self.take(message):
+        if not self._actor_hand(message):
             self.actor_inbox.put(Envelope(message), bounded=False)
 
-    def take(self, message: object) -> bool:
+    def _actor_hand(self, message: object) -> bool:
         """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
 
         Args:

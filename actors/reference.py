@@ -152,13 +152,15 @@ class LoopActorRef(pykka.ActorRef[A]):
     def take(self, message: object) -> bool:
         """Have the actor handle a message now, on its loop's thread, if it is free.
 
-        See ``AsyncioActor.take``; for actors that work hand in hand.
+        As ``hand``, but it is put nowhere if the actor is not free.
 
         Returns:
             whether it did; otherwise nothing happened.
         """
         actor = self._actor
-        return actor is not None and not self._stopped and actor.take(message)
+        if actor is None or self._stopped:
+            return False
+        return actor._actor_hand(message)  # noqa: SLF001 - one of ours
 
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
         if self._stopped:

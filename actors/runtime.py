@@ -53,36 +53,43 @@ class RuntimeActor(AsyncioActor):
     ever sent anything, so it becomes one when somebody first looks (4 instead of 19 µs a turn).
     """
 
-    __slots__ = ("_agent_runs", "_context", "_engine", "_is_actor", "_on_end", "_work")
+    __slots__ = (
+        "_actor_agent_runs",
+        "_actor_engine",
+        "_actor_home",
+        "_actor_is_whole",
+        "_actor_on_end",
+        "_actor_work",
+    )
 
     capacity = None
-    _actor_mark = "_on_end"
+    _actor_mark = "_actor_on_end"
 
-    _has_hooks: ClassVar[bool] = False
+    _actor_has_hooks: ClassVar[bool] = False
     """Whether it is an actor from the start: its class wants to be called, or to be found."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._has_hooks = cls.registered or any(
+        cls._actor_has_hooks = cls.registered or any(
             getattr(cls, name) is not getattr(RuntimeActor, name)
             for name in ("on_start", "on_stop", "on_failure", "handle")
         )
 
     # An agent's thread may ask for its runtime's reference at the same time as the loop.
-    _becoming: ClassVar[threading.RLock] = threading.RLock()
+    _actor_becoming: ClassVar[threading.RLock] = threading.RLock()
 
-    _context: Context  # of whoever started it
+    _actor_home: Context  # of whoever started it
 
     def __init__(self, engine: TurnEngine) -> None:
         # Not super().__init__() yet: see __getattr__.
-        self._engine = engine
-        self._work: asyncio.Task[None] | None = None
-        self._agent_runs = False
-        self._on_end: Callable[[Notice], object] | None = None
-        self._is_actor = False
+        self._actor_engine = engine
+        self._actor_work: asyncio.Task[None] | None = None
+        self._actor_agent_runs = False
+        self._actor_on_end: Callable[[Notice], object] | None = None
+        self._actor_is_whole = False
 
     @classmethod
-    def begin(cls, engine: TurnEngine, on_end: Callable[[Notice], object]) -> Self:
+    def _actor_begin(cls, engine: TurnEngine, on_end: Callable[[Notice], object]) -> Self:
         """Start one on the running loop, for the runtime supervisor.
 
         Args:
@@ -90,44 +97,44 @@ class RuntimeActor(AsyncioActor):
             on_end: told how it ended, as a watcher is.
         """
         runtime = cls._actor_make(asyncio.get_running_loop(), engine)
-        runtime.begin_for(on_end)
+        runtime._actor_begin_for(on_end)  # noqa: SLF001 - a class method, not a stranger
         return runtime
 
-    def begin_for(self, on_end: Callable[[Notice], object]) -> None:
+    def _actor_begin_for(self, on_end: Callable[[Notice], object]) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
-        if self._has_hooks or self._is_actor:
+        if self._actor_has_hooks or self._actor_is_whole:
             self._actor_launch().watch(on_end)
         else:
-            self._context = copy_context()
-            self._on_end = on_end
-            self._run_attempt()
+            self._actor_home = copy_context()
+            self._actor_on_end = on_end
+            self._actor_run_attempt()
 
     if not TYPE_CHECKING:  # the checkers see the attributes of an actor
 
         def __getattr__(self, name: str) -> Any:
             """Become an actor, now that somebody asks for what an actor has."""
-            if name not in AsyncioActor.__slots__ or name == "_loop" or self._is_actor:
+            if name not in AsyncioActor.__slots__ or name == "_loop" or self._actor_is_whole:
                 msg = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(msg)
-            self._become_actor()
+            self._actor_become()
             return getattr(self, name)
 
-    def _become_actor(self) -> None:
+    def _actor_become(self) -> None:
         """Make the parts of an actor, and bring them to where the attempt is."""
-        with self._becoming:
-            if self._is_actor:
+        with self._actor_becoming:
+            if self._actor_is_whole:
                 return
             super().__init__()
-            on_end, self._on_end = self._on_end, None
+            on_end, self._actor_on_end = self._actor_on_end, None
             if on_end is not None:
-                self._actor_context = self._context
+                self._actor_context = self._actor_home
                 self._actor_ref.watch(on_end)
                 self._actor_living.add(self._loop, self)
                 super()._actor_loop_running()
-            elif self._engine.end is not None:
+            elif self._actor_engine.end is not None:
                 self._actor_ref.set_stopped()
                 self._actor_loop_teardown()
-            self._is_actor = True
+            self._actor_is_whole = True
 
     def run(self, turn: Turn) -> Awaitable[str | Reply]:
         """Work on the turn and return its reply; this is what a subclass writes, ``async``."""
@@ -141,13 +148,13 @@ class RuntimeActor(AsyncioActor):
                 raise message.error
             return self._stop()
         if isinstance(message, Abandon):
-            return self._abandon()
+            return self._actor_abandon()
         return super().handle(envelope)
 
-    def _abandon(self) -> None:
-        self._engine.abandon()
-        if self._work is not None and self._agent_runs:
-            self._work.cancel()
+    def _actor_abandon(self) -> None:
+        self._actor_engine.abandon()
+        if self._actor_work is not None and self._actor_agent_runs:
+            self._actor_work.cancel()
 
     def _start_actor_loop(self) -> None:
         _ = self._actor_ref  # an actor from the start, then
@@ -155,25 +162,25 @@ class RuntimeActor(AsyncioActor):
 
     def _actor_loop_running(self) -> None:
         super()._actor_loop_running()
-        self._run_attempt()
+        self._actor_run_attempt()
 
-    def _run_attempt(self) -> None:
-        self._engine.control.on_told = self._told
+    def _actor_run_attempt(self) -> None:
+        self._actor_engine.control.on_told = self._actor_told
         # A context of its own: the agent and its tools are no part of the actor's.
-        self._work = self._loop.create_task(self._attempt())
+        self._actor_work = self._loop.create_task(self._actor_attempt())
 
-    def _told(self, how: How) -> None:
-        self._engine.told(how)
-        if isinstance(how, Now) and self._agent_runs and self._work is not None:
-            self._work.cancel()
+    def _actor_told(self, how: How) -> None:
+        self._actor_engine.told(how)
+        if isinstance(how, Now) and self._actor_agent_runs and self._actor_work is not None:
+            self._actor_work.cancel()
 
-    async def _attempt(self) -> None:
+    async def _actor_attempt(self) -> None:
         """Run the agent, then wait for its calls; nothing that it raises leaves this coroutine."""
-        engine = self._engine
+        engine = self._actor_engine
         control = engine.control
         current = enter_turn(engine.input.key)
         reply: Reply | None = None
-        self._agent_runs = True
+        self._actor_agent_runs = True
         try:
             if not control.fenced:
                 engine.scope.enter()
@@ -181,43 +188,43 @@ class RuntimeActor(AsyncioActor):
                     await engine.scope.open()
                 reply = _as_reply(await self.run(Turn(engine)))
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
-            end = self._ended_by(error)
+            end = self._actor_ended_by(error)
         else:
             end = AgentEnd(reply, control.how is not None, None)
         finally:
-            self._agent_runs = current.active = False
+            self._actor_agent_runs = current.active = False
         control.agent_ended()
         try:
-            if self._work is not None and self._work.cancelling():
+            if self._actor_work is not None and self._actor_work.cancelling():
                 await _outrun()
             if engine.is_running or engine.scope.needs_closing:
-                await self._settle()
+                await self._actor_settle()
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, as any other end
             end = AgentEnd(None, end.interrupted, end.error or error)
         engine.end = end
-        on_end = self._on_end
+        on_end = self._actor_on_end
         if on_end is None or end.error is not None:
             self.hand(end)  # an actor's end, with its words to the log
         else:
-            self._on_end = None  # it knows us, too
+            self._actor_on_end = None  # it knows us, too
             on_end(NORMAL)
 
-    def _ended_by(self, error: BaseException) -> AgentEnd:
+    def _actor_ended_by(self, error: BaseException) -> AgentEnd:
         """What was raised after the turn was told to stop is how it stopped."""
-        told = self._engine.control.how is not None
+        told = self._actor_engine.control.how is not None
         return AgentEnd(None, told, None if told else error)
 
-    async def _settle(self) -> None:
+    async def _actor_settle(self) -> None:
         """Let go of what the agent left: calls that still run, and the turn's dependencies."""
-        engine = self._engine
+        engine = self._actor_engine
         if engine.is_running:
             engine.cancel()
-            await self._drained()
-        await self._engine.scope.close()
+            await self._actor_drained()
+        await self._actor_engine.scope.close()
 
-    async def _drained(self) -> None:
+    async def _actor_drained(self) -> None:
         """Wait for the calls; when the turn was told to stop, the session knows for how long."""
-        engine = self._engine
+        engine = self._actor_engine
         told = engine.control.how is not None
         bound = None if told else max(GRACE, engine.protected_left)
         try:

@@ -135,7 +135,8 @@ class RuntimeSupervisor(AsyncioActor):
         order.control.on_told = None
         try:
             child.engine = TurnEngine(order.given, order.control, self._environment)
-            child.runtime = self._runtime.begin(child.engine, child)
+            begin = self._runtime._actor_begin  # noqa: SLF001 - one of ours
+            child.runtime = begin(child.engine, child)
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
             logger.opt(exception=error).error("a runtime of session {} did not start", order.key)
             self._report_down(child, Exit.of(error, "start"))
