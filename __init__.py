@@ -13,6 +13,7 @@ from .actors.session import SessionActor
 from .actors.session_face import Receipt, Session
 from .actors.turn import Turn
 from .journal.memory import MemoryJournal
+from .messages.dead_letters import DeadLetter, DeadLetterKind
 from .messages.errors import (
     AcceptanceUnknown,
     ActorError,
@@ -46,6 +47,7 @@ from .messages.errors import (
     SubscriberTooSlow,
     SupervisionError,
     SystemClosed,
+    SystemFailed,
     TokenHeld,
     ToolDefinitionError,
     TooManyAbandoned,
@@ -115,10 +117,13 @@ from .messages.records import CallError, CallRecord, PartialResults
 from .messages.view import SessionView
 from .supervisors.child_spec import ChildSpec, Restart
 from .supervisors.children import ChildCount, ChildInfo, ChildState, Report, ReportKind
+from .supervisors.policy import Budget
 from .supervisors.restart_policy import Backoff, RestartPolicy
+from .supervisors.runtime_supervisor import RuntimeId
 from .supervisors.settings import AutoShutdown, Strategy
 from .supervisors.supervisor import Supervisor
 from .supervisors.supervisor_ref import SupervisorRef
+from .supervisors.tree import NodeKind, NodeState, TreeNode
 from .supervisors.watch import watch, when_started
 from .supervisors.watched import watched
 from .system import ActorSystem
@@ -144,6 +149,7 @@ __all__ = [
     "AutoShutdown",
     "Backlog",
     "Backoff",
+    "Budget",
     "CallEnded",
     "CallError",
     "CallFailed",
@@ -164,6 +170,8 @@ __all__ = [
     "ChildState",
     "Chooser",
     "Collect",
+    "DeadLetter",
+    "DeadLetterKind",
     "Debounce",
     "Delivery",
     "DeliveryKind",
@@ -196,6 +204,8 @@ __all__ = [
     "MessageStatus",
     "MessagesTaken",
     "MissingExtra",
+    "NodeKind",
+    "NodeState",
     "NotInPool",
     "Now",
     "OutcomeUnknown",
@@ -217,6 +227,7 @@ __all__ = [
     "Results",
     "Resumed",
     "RuntimeActor",
+    "RuntimeId",
     "Said",
     "Session",
     "SessionActor",
@@ -235,11 +246,13 @@ __all__ = [
     "Supervisor",
     "SupervisorRef",
     "SystemClosed",
+    "SystemFailed",
     "TokenHeld",
     "TooManyAbandoned",
     "Tool",
     "ToolCall",
     "ToolDefinitionError",
+    "TreeNode",
     "Turn",
     "TurnEnded",
     "TurnInfo",

@@ -8,17 +8,18 @@ import inspect
 import itertools
 import random
 import secrets
-import threading
 import time
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pykka
 from loguru import logger
 
-from .actors.deliveries import Deliveries, DeliveryRules, Finish, HandOver
+from .actors.deliveries import Deliveries, DeliveryRules, HandOver, Outbound
 from .actors.failures import retryable_by
+from .actors.future import Future
 from .actors.hub import EventHub
+from .actors.loop_thread import LoopThread
 from .actors.machine.state import Rules
 from .actors.moments import Moments
 from .actors.recorded import Services
@@ -28,14 +29,19 @@ from .actors.session_face import Session, check_key, check_policy
 from .actors.stop_many import stop_many
 from .actors.turn_engine import Environment
 from .journal.memory import MemoryJournal
-from .messages.errors import InvalidSetting, SystemClosed
+from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import SessionKey
 from .messages.message import SessionMessage, UserMessage
 from .messages.policies import POLICIES, AfterWave, Debounce
 from .messages.reasons import Backlog, Overflow
-from .supervisors.directory import Door, SessionDirectory
+from .supervisors.bulletin import Bulletin
+from .supervisors.directory import DirectoryRules, SessionDirectory
+from .supervisors.door import Door
+from .supervisors.policy import Budget
 from .supervisors.restart_policy import RestartPolicy
-from .supervisors.runtime_supervisor import RuntimeSupervisor
+from .supervisors.root import Kept, Root, check_children, forever
+from .supervisors.runtime_supervisor import Runtimes, RuntimeSupervisor
+from .supervisors.tree import NodeKind, NodeState, TreeNode
 from .tools.dependencies import Dependencies
 from .tools.registry import Toolbox
 from .tools.threads import WorkerThreads
@@ -45,16 +51,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self
 
-    from .actors.future import Future
     from .actors.hub import EventStream
-    from .actors.reference import LoopActorRef
     from .actors.requests import StopResult
     from .actors.turn import Turn
     from .journal.base import Journal
+    from .messages.dead_letters import DeadLetter
     from .messages.events import Event
     from .messages.message import Delivery, Reply
     from .messages.policies import Chooser, How, Policy
     from .messages.view import SessionView
+    from .supervisors.child_spec import ChildSpec
+    from .supervisors.children import Report
+    from .supervisors.supervisor_ref import SupervisorRef
     from .tools.tool import Tool
 
     Agent = Callable[[Turn], Awaitable[str | Reply]] | type[RuntimeActor]
@@ -69,20 +77,6 @@ RECORDED_WITHIN = 0.004
 
 _UNREAD = 10_000
 """Messages that one session's mailbox takes at least before it has read them."""
-
-_END_WITHIN = 5.0
-"""Seconds that whatever is left on a system's own loop has to end in when it was cancelled."""
-
-
-class _Tree(NamedTuple):
-    """What runs while the system does."""
-
-    loop: asyncio.AbstractEventLoop
-    door: Door
-    directory: LoopActorRef[SessionDirectory]
-    runtimes: LoopActorRef[RuntimeSupervisor]
-    deliveries: LoopActorRef[Deliveries] | None
-    threads: WorkerThreads
 
 
 class ActorSystem:
@@ -114,9 +108,16 @@ class ActorSystem:
         deliver_attempts: attempts of a delivery before it is dead-lettered.
         deliver_timeout: seconds one attempt of a delivery may take.
         close_within: seconds that closing leaves to running turns and deliveries.
+        children: the program's own actors, started before the first session and stopped after the
+            last, under a supervisor of their own (one for one, one restart in 5 s; a
+            ``Supervisor`` among them may have another rule).
+        idle_after: seconds after which a session that does nothing is let go, to come back with
+            its next message; None to keep them all.
+        session_budget: restarts of one session's actor, before those who wait for it are told.
 
     Raises:
         InvalidSetting: an argument cannot be used; the message names it.
+        InvalidChildSpec: the same, in ``children``.
         ToolDefinitionError: something in ``tools`` is no tool.
         DependencyError: something in ``deps`` cannot be used.
     """
@@ -146,6 +147,9 @@ class ActorSystem:
         deliver_attempts: int = 5,
         deliver_timeout: float = 30.0,
         close_within: float = 10.0,
+        children: Iterable[ChildSpec] = (),
+        idle_after: float | None = None,
+        session_budget: Budget = Budget(5, 60.0),  # noqa: B008 - immutable
     ) -> None:
         self._runtime = _runtime_of(agent)
         chooses = not isinstance(policy, (type, *POLICIES)) and callable(policy)
@@ -180,6 +184,15 @@ class ActorSystem:
             _check(isinstance(number, int) and number >= 1, name, number, "1 or more")
         _check(deliver_timeout > 0, "deliver_timeout", deliver_timeout, "more than 0 seconds")
         _check(close_within >= 0, "close_within", close_within, "0 seconds or more")
+        _check(
+            idle_after is None or 0 < idle_after < inf,
+            "idle_after",
+            idle_after,
+            "more than 0 seconds, or None",
+        )
+        _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
+        self._directory_rules = DirectoryRules(session_budget.check(), idle_after)
+        self._children = check_children(children)
         self._types: frozenset[type[SessionMessage]] = frozenset(
             (UserMessage, *_message_types(message_types))
         )
@@ -217,10 +230,14 @@ class ActorSystem:
         # Made once, and shared by all handles; a map, so that threads may ask at the same time.
         self._new_id = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
         self._subscribe = self._hub.subscribe
-        self._tree: _Tree | None = None
+        self._tree: Root | None = None
+        self._threads: WorkerThreads | None = None
+        self._ended_by_itself: SystemFailed | None = None
+        self._bulletin = Bulletin()
         self._opens = False
         self._closing: asyncio.Task[None] | None = None
-        self._host: _LoopThread | None = None
+        self._closed: Future[None] = Future()
+        self._host: LoopThread | None = None
 
     def _retry_delivery_after(self, failed: int) -> float:
         return self._restarts.backoff.delay(failed - 1, random.random())  # noqa: S311
@@ -231,11 +248,12 @@ class ActorSystem:
         await self._open()
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, *exc: object) -> None:
         await self._close()
+        self._fail_after(error)
 
     def __enter__(self) -> Self:
-        self._host = _LoopThread()
+        self._host = LoopThread()
         try:
             self._host.call(self._open())
         except BaseException:
@@ -243,13 +261,20 @@ class ActorSystem:
             raise
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *exc: object) -> None:
         host, self._host = self._host, None
         if host is not None:
             try:
                 host.call(self._close())
             finally:
                 host.end()
+        self._fail_after(error)
+
+    def _fail_after(self, error: BaseException | None) -> None:
+        """Say loudly that the system has ended by itself, unless something else went wrong."""
+        failed, self._ended_by_itself = self._ended_by_itself, None
+        if failed is not None and error is None:
+            raise failed
 
     async def _open(self) -> None:
         if self._tree is not None or self._opens:
@@ -258,11 +283,18 @@ class ActorSystem:
         self._opens = True
         try:
             await self._journal.open()
-            self._tree = self._planted(asyncio.get_running_loop())
+            self._ended_by_itself = None
+            self._closed = Future(asyncio.get_running_loop())
+            root = self._tree = self._planted(asyncio.get_running_loop())
+            try:
+                await root.start()
+            except BaseException:
+                await self._close()
+                raise
         finally:
             self._opens = False
 
-    def _planted(self, loop: asyncio.AbstractEventLoop) -> _Tree:
+    def _planted(self, loop: asyncio.AbstractEventLoop) -> Root:
         # Anchored once: a step of the machine's clock does not move a deadline, and virtual
         # time needs no special case.
         offset = time.time() - loop.time()
@@ -270,27 +302,25 @@ class ActorSystem:
         def now() -> float:
             return loop.time() + offset
 
-        door = Door(loop, max(self._rules.capacity, _UNREAD))
-        threads = WorkerThreads(self._thread_count)
+        self._bulletin.now = now
+        door = Door(loop, max(self._rules.capacity, _UNREAD), self._bulletin.undeliverable)
+        runtimes, outbound = Runtimes(loop), Outbound(loop)
+        self._threads = WorkerThreads(self._thread_count)
         environment = Environment(
             self._toolbox,
             self._dependencies,
-            threads,
+            self._threads,
             self._retryable,
             now,
             Moments(loop, RECORDED_WITHIN / 4),  # a call may wait for two, of twice that at most
             self._journal.history,
         )
-        runtimes = RuntimeSupervisor.start(self._runtime, environment, self._restarts)
-        deliveries = None
-        if self._deliver is not None:
-            deliveries = Deliveries.start(self._deliver, self._delivery_rules, door.report, now)
-        hand_over = None if deliveries is None else deliveries.hand
+        delivers = self._deliver is not None
 
         def deliver(key: SessionKey, delivery: Delivery) -> None:
-            if hand_over is not None:
+            if delivers:
                 try:
-                    hand_over(HandOver(key, delivery))
+                    outbound.place.hand(HandOver(key, delivery))
                 except pykka.ActorDeadError:
                     logger.debug("delivery {} stays in the outbox", delivery.delivery_id)
 
@@ -301,53 +331,114 @@ class ActorSystem:
             hub=self._hub,
             now=now,
             new_uid=lambda: secrets.token_hex(8),
-            runtimes=runtimes.hand,
+            runtimes=runtimes.place.hand,
             deliver=deliver,
+            report=door.report,
+            dead_letter=self._bulletin.keep,
             chooser=self._chooser,
             who_may_interrupt=self._who_may_interrupt,
             aside=self._aside,
         )
-        directory = SessionDirectory.start(door, self._session_actor, services)
-        door.directory = directory
-        return _Tree(loop, door, directory, runtimes, deliveries, threads)
+        ours = [
+            forever(
+                "runtimes",
+                RuntimeSupervisor,
+                runtimes,
+                self._runtime,
+                environment,
+                self._restarts,
+                tell=self._bulletin.report_if_wanted,
+            ),
+            forever(
+                "sessions",
+                SessionDirectory,
+                door,
+                self._session_actor,
+                services,
+                self._directory_rules,
+                has_runtime=runtimes.has,
+                tell=self._bulletin.reports.tell,
+            ),
+        ]
+        if self._deliver is not None:
+            ours.append(
+                forever(
+                    "deliveries",
+                    Deliveries,
+                    outbound,
+                    self._deliver,
+                    self._delivery_rules,
+                    door.report,
+                    now=now,
+                    given_up=self._bulletin.given_up,
+                )
+            )
+        return Root(
+            loop,
+            Kept(door, runtimes, outbound),
+            ours=ours,
+            children=self._children,
+            tell=self._bulletin.reports.tell,
+            ended=self._root_ended,
+        )
+
+    def _root_ended(self, why: str) -> None:
+        """What may not end has ended: nobody is left waiting for a system that is not there."""
+        logger.critical("the system ends by itself: {}", why)
+        msg = f"the system has ended by itself: {why}; mend that, and start it again"
+        self._ended_by_itself = SystemFailed(msg)
+        self._begin_close()
+
+    def _begin_close(self) -> asyncio.Task[None] | None:
+        if self._closing is None and self._tree is not None:
+            # A task of its own: who closes may be cancelled meanwhile, a turn of the system too.
+            self._closing = self._tree.loop.create_task(self._shut_down(self._tree))
+        return self._closing
 
     async def _close(self) -> None:
-        tree = self._tree
-        if tree is None:
-            return
-        if self._closing is None:
-            # A task of its own: who closes may be cancelled meanwhile, a turn of the system too.
-            self._closing = tree.loop.create_task(self._shut_down(tree))
-        await asyncio.shield(self._closing)
+        closing = self._begin_close()
+        if closing is not None:
+            await asyncio.shield(closing)
 
-    async def _shut_down(self, tree: _Tree) -> None:
+    async def _shut_down(self, tree: Root) -> None:
+        half = self._close_within / 2
         try:
-            await self._stop_tree(tree)
+            if self._ended_by_itself is None:
+                await self._come_to_rest(tree, AfterWave(patience=half))
+            await tree.stop(half)
+            await self._hub.close(half)
         finally:
-            tree.threads.close()
-            self._tree = self._closing = None
+            if self._threads is not None:
+                self._threads.close()
+            self._tree = self._closing = self._threads = None
             await self._journal.close()
+            self._closed.try_set(None)
         logger.debug("the system is closed")
 
-    async def _stop_tree(self, tree: _Tree) -> None:
-        half = self._close_within / 2
-        quiet = tree.door.shut_down(AfterWave(patience=half))
+    async def _come_to_rest(self, tree: Root, how: AfterWave) -> None:
+        quiet = tree.door.shut_down(how)
         # A turn has its patience, then the grace of a `Now`; after that nobody waits for it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._close_within + 6.0):
                 for rest in quiet:
                     await rest
-        if tree.deliveries is not None:
-            await tree.deliveries.ask(Finish(half), block=False)
-            await tree.deliveries.stop(block=False)
-        await tree.directory.stop(block=False)
-        await tree.runtimes.stop(block=False)
-        await self._hub.close(half)
 
-    def _running(self) -> _Tree:
+    async def wait_closed(self) -> None:
+        """Wait until the system is closed, by whomever; for programs that do nothing but serve.
+
+        Raises:
+            SystemFailed: it has ended by itself.
+        """
+        if self._tree is not None:
+            await self._closed
+        if self._ended_by_itself is not None:
+            raise self._ended_by_itself
+
+    def _running(self) -> Root:
         if self._tree is None:
-            msg = "the system does not run: use it within `async with` or `with`"
-            raise SystemClosed(msg)
+            raise self._ended_by_itself or SystemClosed(
+                "the system does not run: use it within `async with` or `with`"
+            )
         return self._tree
 
     # --- the face ---
@@ -409,6 +500,80 @@ class ActorSystem:
         """The events of all sessions from here on; used on the loop's thread, best by ``with``."""
         return self._hub.subscribe(None)
 
+    # --- the tree ---
+
+    @property
+    def children(self) -> SupervisorRef[Any]:
+        """The supervisor of the program's own children; another one after it was restarted.
+
+        Raises:
+            SystemClosed: the system does not run.
+            ChildRestarting: it is about to be started again.
+        """
+        return self._running().own()
+
+    def child(self, child_id: object) -> pykka.ActorRef[Any]:
+        """The program's own child of that id; another reference after each restart of it.
+
+        Raises:
+            SystemClosed: the system does not run.
+            ChildNotFound: there is none of that id, or it is down.
+            ChildRestarting: it is about to be started again.
+        """
+        return self._running().child(child_id)
+
+    def tree(self, *, limit: int | None = 0) -> TreeNode:
+        """What runs under whom, as data, at this moment; it asks nobody, so it always answers.
+
+        Args:
+            limit: how many sessions, runtimes and children of each pool are listed besides their
+                count; None for all of them.
+
+        Raises:
+            SystemClosed: the system does not run.
+        """
+        tree = self._running().tree(limit)
+        threads = self._threads
+        if threads is None:
+            return tree
+        node = TreeNode(
+            id="threads",
+            kind=NodeKind.THREADS,
+            state=NodeState.RUNNING,
+            detail=f"{threads.abandoned} of {threads.size} abandoned",
+            count=threads.running,
+        )
+        return tree.model_copy(update={"children": (*tree.children, node)})
+
+    def on_report(self, callback: Callable[[Report], object]) -> Callable[[], None]:
+        """Be told of every end, failed start and failed ask in the tree.
+
+        Args:
+            callback: called on the loop with a :class:`Report`: of a session by its
+                ``SessionKey``, of a runtime by its ``RuntimeId``, of any other child by the id of
+                its spec. What it raises is logged, no more.
+
+        Returns:
+            a function to be told no more.
+        """
+        return self._bulletin.reports.add(callback)
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """What sessions have given up: turns, deliveries, and what was told them; the last 200."""
+        return tuple(self._bulletin.letters)
+
+    def on_dead_letter(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
+        """Be told of everything that is given up, to keep it elsewhere or to have it looked at.
+
+        Args:
+            callback: called on the loop with a :class:`DeadLetter`; what it raises is logged.
+
+        Returns:
+            a function to be told no more.
+        """
+        return self._bulletin.readers.add(callback)
+
     def override(self, deps: Mapping[type[Any], Any]) -> AbstractContextManager[None]:
         """Give tools other dependencies for the turns that start within a ``with`` block.
 
@@ -416,41 +581,6 @@ class ActorSystem:
             DependencyError: something in ``deps`` cannot be used.
         """
         return self._dependencies.override(deps)
-
-
-class _LoopThread:
-    """A thread with an event loop, for programs that have none."""
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        started = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(started,), name="wavebreak-loop", daemon=True
-        )
-        self._stop: asyncio.Event | None = None
-        self._thread.start()
-        started.wait()
-
-    def _run(self, started: threading.Event) -> None:
-        with self._runner as runner:
-            runner.run(self._until_stopped(started))
-
-    async def _until_stopped(self, started: threading.Event) -> None:
-        self._stop = asyncio.Event()
-        started.set()
-        await self._stop.wait()
-
-    def call(self, work: Any) -> None:
-        """Run a coroutine on the loop, and wait for it."""
-        asyncio.run_coroutine_threadsafe(work, self._runner.get_loop()).result()
-
-    def end(self) -> None:
-        """Stop the loop and wait for the thread."""
-        if self._stop is not None:
-            self._runner.get_loop().call_soon_threadsafe(self._stop.set)
-        self._thread.join(_END_WITHIN)
-        if self._thread.is_alive():
-            logger.warning("the loop's thread is left: something on it swallows its cancellation")
 
 
 def _check(holds: bool, name: str, value: object, wanted: str) -> None:

@@ -321,6 +321,20 @@ class AsyncioActor(pykka.Actor):
         if self.lifecycle is Lifecycle.RUNNING:
             self.lifecycle = Lifecycle.STOPPING
 
+    def retire(self) -> bool:
+        """End in order, on the loop's thread, if nothing waits and nothing is being handled.
+
+        The mailbox is closed before anything else can come: who sends then has to find another.
+
+        Returns:
+            whether it ends.
+        """
+        if self._actor_busy or not self.actor_inbox.close_if_empty():
+            return False
+        self._actor_busy = True
+        self._actor_context.run(lambda: self._actor_go(self._actor_end(NORMAL)))
+        return True
+
     def drain(self) -> bool:
         """Handle now what waits, on the loop's thread, in the middle of whatever it does.
 

@@ -27,10 +27,10 @@ from ..messages.reasons import TurnOutcome
 from ..messages.view import SessionView
 from .actor import Lifecycle
 from .current import hook_of
-from .exit import Exit, ExitKind
+from .exit import NORMAL, Exit, ExitKind
 from .machine.state import Status, view_of
 from .mailbox import Envelope
-from .recorded import STOPPED, RecordedActor, Services
+from .recorded import RecordedActor, Services
 from .requests import (
     OutcomeRequest,
     ReadRequest,
@@ -78,6 +78,11 @@ class AnsweringActor(RecordedActor):
     def view(self) -> SessionView:
         """The session as choosers and hooks may see it."""
         return view_of(self.state)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way, and nobody waits for anything."""
+        return self._waiters.is_empty and self._choosing is None and super().is_at_rest
 
     def _actor_end(
         self, ended: Exit, envelope: Envelope | None = None, result: object = None
@@ -293,7 +298,7 @@ class AnsweringActor(RecordedActor):
             return await result
 
     def _actor_loop_teardown(
-        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+        self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         if self._choosing is not None and ended.cause is not None:
             self._leave(self._choosing, ended.cause)

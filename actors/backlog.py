@@ -25,10 +25,9 @@ from .backlog_requests import (
     Withdrawal,
     WithdrawRequest,
 )
-from .exit import Exit
+from .exit import NORMAL, Exit
 from .failures import in_words
 from .machine.state import Status
-from .recorded import STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -219,7 +218,7 @@ class BacklogActor(AnsweringActor):
         self._when_durable(self._attend)
 
     def _actor_loop_teardown(
-        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+        self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         attended, self._attended = self._attended, None
         if attended is not None:

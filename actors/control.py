@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pykka
-from loguru import logger
 
 from ..messages.commands import TokenCancelled
 from ..messages.policies import Now
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..journal.base import Commit
-    from ..messages.commands import Report, Streamed
+    from ..messages.commands import Progress, Report, Streamed
     from ..messages.ids import Fence
     from ..messages.policies import How
     from ..messages.reasons import Reason
-    from .actor import AsyncioActor
+    from ..messages.records import PartialResults
     from .backlog_requests import TakeRequest
     from .mailbox import Mailbox
+    from .recorded import RecordedActor
 
 
 class RuntimeControl:
@@ -62,7 +62,7 @@ class RuntimeControl:
         self,
         fence: Fence,
         mailbox: Mailbox,
-        session: AsyncioActor,
+        session: RecordedActor,
         now: Callable[[], float],
     ) -> None:
         self.fence = fence
@@ -127,8 +127,8 @@ class RuntimeControl:
         try:
             self._session.hand(report)
         except pykka.ActorDeadError:
-            # The session was closed for good. That must not end who tells it: the supervisor.
-            logger.debug("nobody is left to hear of {}", report)
+            # It was let go meanwhile, and this brings it back; or the system is closed.
+            self._session.pass_on(report)
 
     async def catch_up(self) -> None:
         """Let the session handle what waits for it, so that a stop is known before going on."""
@@ -146,6 +146,10 @@ class RuntimeControl:
             self._admission = asyncio.get_running_loop().create_future()
             await self._admission
         return self.admitted == wave and self.how is None and not self.is_over
+
+    def partial_results(self, further: Progress | None) -> PartialResults | None:
+        """What the turn has finished, with what was not reported yet; None if it has ended."""
+        return self._session.partial_results(self.fence, further)
 
     # --- the session's side ---
 

@@ -17,9 +17,11 @@ from ..tools.inline import Inline
 from .actor import BURST, AsyncioActor
 from .failures import in_words
 from .mailbox import Envelope
+from .standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from types import TracebackType
 
     from ..messages.ids import DeliveryId, SessionKey
     from ..messages.message import Delivery
@@ -63,39 +65,75 @@ class Finish(NamedTuple):
     bound: float
 
 
+class Outbound:
+    """What is on its way to users, over all lives of the actor that brings it there.
+
+    Args:
+        loop: where that actor lives.
+    """
+
+    __slots__ = ("delivered", "place", "queues", "workers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.place: Standing[Deliveries] = Standing(loop)
+        # What each session has on its way, the first of it under way.
+        self.queues: dict[SessionKey, list[Delivery]] = {}
+        self.delivered: dict[DeliveryId, DeliveryDone] = {}
+        self.workers: set[asyncio.Task[None]] = set()
+
+    async def end(self) -> None:
+        """Stop trying; what was not delivered is still in the sessions' outboxes."""
+        workers = tuple(self.workers)
+        for worker in workers:
+            worker.cancel()
+        if workers and (await asyncio.wait(workers, timeout=_LAST))[1]:
+            logger.warning("deliver did not end when it was cancelled")
+
+
 class Deliveries(AsyncioActor):
     """Hands deliveries to the program's ``deliver``, one at a time for each session.
 
     A channel that raises or hangs is no crash: it is tried again, and other sessions' deliveries,
-    and turns, go on.
+    and turns, go on. What the actor had under way when it died, its next life tries again.
 
     Args:
+        outbound: what is on its way.
         deliver: the program's function.
         rules: how hard a delivery is tried.
         report: tells the session how a delivery ended.
         now: the clock, in seconds since the epoch.
+        given_up: told of a delivery that no attempt brought to its user, and why.
     """
-
-    capacity = None
 
     def __init__(
         self,
+        outbound: Outbound,
         deliver: DeliverFunction,
         rules: DeliveryRules,
         report: Report,
+        *,
         now: Callable[[], float],
+        given_up: Callable[[SessionKey, Delivery, str], None],
     ) -> None:
-        super().__init__()
+        super().__init__(mailbox=outbound.place.mailbox)
+        self._outbound = outbound
         self._deliver = deliver
         self._rules = rules
         self._report = report
         self._now = now
-        # What each session has on its way, the first of it under way; and whose turn it is next.
-        self._queues: dict[SessionKey, list[Delivery]] = {}
-        self._due: deque[SessionKey] = deque()
-        self._delivered: dict[DeliveryId, DeliveryDone] = {}
-        self._workers: set[asyncio.Task[None]] = set()
+        self._given_up = given_up
+        self._queues = outbound.queues
+        self._due: deque[SessionKey] = deque()  # whose turn it is next
+        self._delivered = outbound.delivered
+        self._workers = outbound.workers
         self._taker: asyncio.Task[None] | None = None
+
+    def on_start(self) -> None:
+        """Take over what the one before had under way."""
+        self._outbound.place.take(self)
+        self._due.extend(self._queues)
+        if self._due:
+            self._start_worker()
 
     def handle(self, envelope: Envelope) -> Any:
         """Queue a delivery, or wait for what is under way."""
@@ -135,13 +173,19 @@ class Deliveries(AsyncioActor):
             await asyncio.wait(workers, timeout=left)
 
     async def on_stop(self) -> None:  # type: ignore[override]
-        """Stop trying; what was not delivered is still in the sessions' outboxes."""
+        """Stop trying."""
         self._due.clear()
-        workers = tuple(self._workers)
-        for worker in workers:
-            worker.cancel()
-        if workers and (await asyncio.wait(workers, timeout=_LAST))[1]:
-            logger.warning("deliver did not end when it was cancelled")
+        await self._outbound.end()
+
+    async def on_failure(  # type: ignore[override]
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """Leave what is under way to the next life, and nobody at work on it meanwhile."""
+        self._due.clear()
+        await self._outbound.end()
 
     # Of the workers one takes what is due, for whatever session, as long as ``deliver`` does not
     # wait. When it has to, the next worker is made: so nobody waits for another's channel, and a
@@ -177,20 +221,24 @@ class Deliveries(AsyncioActor):
                     self._start_worker()
 
     async def _serve(self, key: SessionKey) -> None:
-        """Deliver what a session has, in order."""
+        """Deliver what a session has, in order; cancelled, it leaves the rest where it is."""
         queue = self._queues[key]
-        try:
-            while queue:
-                delivery = queue[0]
-                error = await self._try(delivery)
-                if error:
-                    error = await self._try_again(delivery, error)
-                del queue[0]
-                status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
-                done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
-                self._remember(done)
-                self._report(key, done)
-        finally:
+        while queue:
+            delivery = queue[0]
+            error = await self._try(delivery)
+            if error:
+                error = await self._try_again(delivery, error)
+            if not queue or queue[0] is not delivery:
+                return  # it swallowed its cancellation, and the next life has done it meanwhile
+            del queue[0]
+            status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
+            if error:
+                self._given_up(key, delivery, error)
+            done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
+            self._remember(done)
+            self._report(key, done)
+        # By identity: another queue of the session may be there by now.
+        if self._queues.get(key) is queue:
             del self._queues[key]
 
     def _remember(self, done: DeliveryDone) -> None:

@@ -33,8 +33,10 @@ from ..messages.events import (
     Progressed,
 )
 from ..messages.policies import Chooser, Policy
+from ..messages.reasons import Reason
 from .actor import AsyncioActor, Lifecycle
-from .exit import Exit, ExitKind
+from .exit import NORMAL, Exit
+from .ledger import partial_results
 from .machine.evolve import fold
 from .machine.state import Rules, SessionState, Status, due
 from .machine.table import decide
@@ -49,15 +51,15 @@ if TYPE_CHECKING:
     import asyncio
 
     from ..journal.base import Commit, Journal
-    from ..messages.ids import SessionKey
+    from ..messages.commands import Progress
+    from ..messages.dead_letters import DeadLetter
+    from ..messages.ids import Fence, SessionKey
     from ..messages.message import Delivery, SessionMessage
+    from ..messages.records import PartialResults
     from ..messages.view import SessionView
     from .hub import EventHub
     from .mailbox import Mailbox
     from .steps import Step
-
-
-STOPPED = Exit(ExitKind.NORMAL, None, "stop")
 
 
 class Services(NamedTuple):
@@ -69,6 +71,8 @@ class Services(NamedTuple):
         new_uid: makes up a session's uid.
         runtimes: tells the runtime supervisor.
         deliver: hands a delivery on, once it may leave.
+        report: tells a session, also one that was let go.
+        dead_letter: keeps what was given up.
         chooser: chooses the policy of messages that bring none.
         who_may_interrupt: whether a message may interrupt the running turn.
         aside: answers messages beside the turns.
@@ -82,6 +86,8 @@ class Services(NamedTuple):
     new_uid: Callable[[], str]
     runtimes: Callable[[StartRuntime | AbandonRuntime], None]
     deliver: Callable[[SessionKey, Delivery], None]
+    report: Callable[[SessionKey, object], None]
+    dead_letter: Callable[[DeadLetter], None]
     chooser: Chooser | None = None
     who_may_interrupt: Callable[[SessionMessage, SessionView], Any] | None = None
     aside: Callable[[SessionMessage, SessionView], Any] | None = None
@@ -217,6 +223,57 @@ class RecordedActor(AsyncioActor):
             if delivery.delivery_id in left:
                 self._services.deliver(self._key, delivery)
 
+    # --- rest ---
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way: no message without its end, no delivery, no timer."""
+        state = self.state
+        return (
+            state.status is Status.IDLE
+            and state.running is None
+            and not state.waiting
+            and not state.outbox
+            and self._timer is None
+            and (self._releases is None or not self._releases.is_holding)
+            and all(known.outcome is not None for known in state.remembered.values())
+        )
+
+    def rest(self) -> bool:
+        """End for now, if the session is at rest; the next message brings it back.
+
+        Returns:
+            whether it ends.
+        """
+        if not self.is_at_rest or not self.retire():
+            return False
+        try:
+            # Coming back is an entry of its own: they must not add up.
+            self._services.journal.snapshot(self._key, self.state)
+        except Exception as error:  # noqa: BLE001 - the entries are there without it
+            logger.opt(exception=error).warning("session {} has no snapshot", self._key)
+        return True
+
+    def pass_on(self, report: object) -> None:
+        """Leave to the next incarnation what comes when the mailbox is closed: late ends."""
+        self._services.report(self._key, report)
+
+    def partial_results(self, fence: Fence, further: Progress | None) -> PartialResults | None:
+        """What an attempt has finished so far; None if it is not the running one.
+
+        Args:
+            fence: the attempt's.
+            further: what it has not reported yet.
+        """
+        running = self.state.running
+        if running is None or running.number != fence[1] or running.attempt != fence[2]:
+            return None
+        if further is not None:
+            done = Progressed(0, further.at, fence, further.done, further.wave_done)
+            running = running.with_progress(done)
+        reason = running.stop.reason if running.stop is not None else Reason.CRASHED
+        return partial_results(running, self.state.previous, reason, None)
+
     # --- decide, append, evolve, carry out ---
 
     def _apply(self, command: Command) -> bool:
@@ -311,7 +368,7 @@ class RecordedActor(AsyncioActor):
             self._arm_timer()  # it was another one's; loops may call a timer early, too
 
     def _actor_loop_teardown(
-        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+        self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pykka
 
+from .mailbox import Envelope
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -104,6 +106,12 @@ def futures_of(message: object) -> list[object]:
         return []
     fields = cast("tuple[object, ...]", message)
     return [field for field in fields if isinstance(field, pykka.Future)]
+
+
+class Told(Envelope):
+    """A program's own message to a session's actor, for which nobody waits."""
+
+    __slots__ = ()
 
 
 class StartRuntime(NamedTuple):

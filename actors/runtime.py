@@ -8,11 +8,13 @@ import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import pykka
 from pydantic_core import to_json
 
 from ..messages.errors import WavebreakError
 from ..messages.message import Reply
 from ..messages.policies import Now
+from ..messages.reasons import Reason
 from ..messages.text import check_text
 from .actor import AsyncioActor
 from .current import enter_turn
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..messages.policies import How
-    from .exit import Notice
+    from .exit import Exit, Notice
     from .mailbox import Envelope
+    from .reference import LoopActorRef
     from .turn_engine import TurnEngine
 
 
@@ -204,10 +207,34 @@ class RuntimeActor(AsyncioActor):
         engine.end = end
         on_end = self._actor_on_end
         if on_end is None or end.error is not None:
-            self.hand(end)  # an actor's end, with its words to the log
+            with contextlib.suppress(pykka.ActorDeadError):  # ended over the agent's head
+                self.hand(end)  # an actor's end, with its words to the log
         else:
             self._actor_on_end = None  # it knows us, too
             on_end(NORMAL)
+
+    def _actor_loop_teardown(
+        self,
+        ended: Exit = NORMAL,
+        envelope: Envelope | None = None,
+        result: object = None,
+    ) -> None:
+        if self._actor_engine.end is None:
+            # Not by its agent's end, but by force or by a stop: that may not go on unfenced.
+            self._actor_engine.control.tell_stop(Now(), Reason.CRASHED)
+        super()._actor_loop_teardown(ended, envelope, result)
+
+    @property
+    def _actor_exit(self) -> Exit | None:
+        """How it ended; None as long as it has not."""
+        if self._actor_is_whole:
+            return self._actor_ref.exit
+        return None if self._actor_engine.end is None else NORMAL
+
+    @property
+    def _actor_own_ref(self) -> LoopActorRef[Self] | None:
+        """Its reference, if it is an actor; asking for ``actor_ref`` would make it one."""
+        return self._actor_ref if self._actor_is_whole else None
 
     def _actor_ended_by(self, error: BaseException) -> AgentEnd:
         """What was raised after the turn was told to stop is how it stopped."""

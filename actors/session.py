@@ -14,6 +14,7 @@ from ..messages.commands import (
     RuntimeExit,
     Streamed,
 )
+from ..messages.dead_letters import DeadLetter, DeadLetterKind
 from ..messages.events import (
     Delta,
     Event,
@@ -31,10 +32,10 @@ from ..messages.reasons import Reason, TurnOutcome
 from .answering import AnsweringActor
 from .backlog import BacklogActor
 from .control import RuntimeControl
-from .exit import Exit
+from .exit import NORMAL, Exit
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
-from .recorded import STOPPED, RecordedActor, Services
+from .recorded import RecordedActor, Services
 from .requests import (
     AbandonRuntime,
     Barrier,
@@ -45,6 +46,7 @@ from .turn_engine import TurnInput
 
 if TYPE_CHECKING:
     from ..messages.ids import SessionKey
+    from ..messages.message import SessionMessage
     from ..messages.records import CallRecord, PartialResults
     from .mailbox import Mailbox
 
@@ -64,12 +66,21 @@ class SessionActor(BacklogActor):
     ``on_turn_ended``), and give the class to ``ActorSystem(..., session_actor=...)``.
     """
 
-    __slots__ = ("_control", "_shown")
+    __slots__ = ("_control", "_letters", "_messages", "_shown")
 
     def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
         super().__init__(key, services, mailbox)
         self._control: RuntimeControl | None = None
         self._shown = ""
+        # Of the running turn; its dead letter needs them when the machine has let go of them.
+        self._messages: tuple[SessionMessage, ...] = ()
+        self._letters: dict[int, DeadLetter] | None = None
+
+    def _open(self) -> Exception | None:
+        running = self.state.running
+        if running is not None:
+            self._messages = tuple([waiting.message for waiting in running.messages])
+        return super()._open()
 
     # --- hooks ---
 
@@ -177,12 +188,13 @@ class SessionActor(BacklogActor):
         again = isinstance(event, TurnRestarted)
         if not again:
             self._shown = ""
+        self._messages = tuple([waiting.message for waiting in running.messages])
         given = TurnInput(
             self._key,
             state.uid,
             running.number,
             running.attempt,
-            tuple([waiting.message for waiting in running.messages]),
+            self._messages,
             running.senders,
             state.previous,
             state.saved,
@@ -205,11 +217,26 @@ class SessionActor(BacklogActor):
         if self._control is not None and self.state.running is not None:
             self._control.tell_stop(event.how, event.reason)
 
-    def _let_go(self, _event: TurnEnded) -> None:
+    def _let_go(self, event: TurnEnded) -> None:
         """The turn has ended; a runtime that has not is fenced, and nobody waits for it."""
+        if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
+            self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
+        self._messages = ()
         control, self._control = self._control, None
         if control is not None and not control.ended:
             self._services.runtimes(AbandonRuntime(self._key, control))
+
+    def _dead_letter(self, event: TurnEnded) -> DeadLetter:
+        return DeadLetter(
+            kind=DeadLetterKind.TURN,
+            tenant=event.tenant,
+            session_id=event.session_id,
+            at=event.at,
+            cause=event.detail,
+            turn=event.turn,
+            messages=self._messages,
+            partial_results=event.partial_results,
+        )
 
     # when durable, to the outside
 
@@ -226,6 +253,8 @@ class SessionActor(BacklogActor):
     def _tell_turn_ended(self, event: TurnEnded) -> None:
         self._waiters.tell_turn_ended(event)
         self._post(event)
+        if self._letters is not None and event.turn in self._letters:
+            self._services.dead_letter(self._letters.pop(event.turn))
         if event.outcome is not TurnOutcome.INTERRUPTED:
             self._services.journal.snapshot(self._key, self.state)
         self._call_hooks(event)
@@ -250,7 +279,7 @@ class SessionActor(BacklogActor):
         self.actor_inbox.put(Envelope(hook), Lane.SUPERVISION)
 
     def _actor_loop_teardown(
-        self, ended: Exit = STOPPED, envelope: Envelope | None = None, result: object = None
+        self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         if self._control is not None:
             self._control.tell_stop(Now(), Reason.CRASHED)

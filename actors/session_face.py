@@ -18,7 +18,7 @@ from .backlog_face import BacklogFace
 from .current import is_within, refuse_within
 from .future import Future
 from .mailbox import Envelope, Lane
-from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest
+from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest, Told
 from .session_future import SessionFuture
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class Session(BacklogFace):
 
     def tell(self, message: object) -> None:
         """Send the session's actor a message of your own, for its ``on_receive``; not durable."""
-        self._gate.put(self.key, Envelope(message))
+        self._gate.put(self.key, Told(message))
 
     def ask(self, message: object) -> Future[Any]:
         """Send the session's actor a message of your own, and give what ``on_receive`` answers."""

@@ -26,6 +26,11 @@ class Waiters:
         self._stops: tuple[StopAgain, ...] = ()
         self.shutdown: ShutdownRequest | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits."""
+        return not (self._outcomes or self._stops) and self.shutdown is None
+
     def add_outcome(self, request: OutcomeRequest) -> None:
         """Somebody waits for the end of a message."""
         self._outcomes.setdefault(request.message_id, []).append(request.outcome)

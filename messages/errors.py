@@ -24,6 +24,7 @@ WavebreakError
 │       ├── PoolFull              a pool has ``max_children``
 │       └── TooManyAbandoned      as many threads as may be do not end
 ├── SystemClosed              (RuntimeError) the system does not run
+│   └── SystemFailed          it has ended by itself
 ├── SessionError
 │   ├── MessageIdReused       (ValueError)   a message id came again with another content
 │   ├── MessageRejected       a turn runs, and the message's policy is ``Reject``
@@ -177,6 +178,10 @@ class TooManyAbandoned(SupervisionError):
 
 class SystemClosed(WavebreakError, RuntimeError):
     """The actor system has not been started, or has been closed."""
+
+
+class SystemFailed(SystemClosed):
+    """The system has ended by itself: something under its root was restarted too often."""
 
 
 class SessionError(WavebreakError):

@@ -93,6 +93,9 @@ class Report(NamedTuple):
         ended: how it ended; None if it did not.
         cause: what was raised; None for an end without a cause, and what does not end.
         action: what the supervisor does about it; None when it had ended the child itself.
+        partial_results: what it had finished: of a runtime the ``PartialResults`` of its turn so
+            far; of any other child that was ended by force when its time to stop was over, what
+            its method ``partial_results()`` gave, if it is an actor on the loop that has one.
     """
 
     kind: ReportKind
@@ -101,6 +104,7 @@ class Report(NamedTuple):
     ended: Exit | None = None
     cause: BaseException | None = None
     action: Action | None = None
+    partial_results: Any = None
 
 
 class Child:
@@ -112,7 +116,17 @@ class Child:
         kwargs: what it is called with besides the spec's; of a pool.
     """
 
-    __slots__ = ("_args", "_kwargs", "key", "life", "repetition", "retry", "spec", "state")
+    __slots__ = (
+        "_args",
+        "_kwargs",
+        "key",
+        "life",
+        "repetition",
+        "retry",
+        "spec",
+        "starts",
+        "state",
+    )
 
     def __init__(
         self, spec: ChildSpec, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -122,6 +136,8 @@ class Child:
         self.state = ChildState.DOWN
         self.life: Life | None = None
         self.repetition = 0
+        self.starts = 0
+        """How many lives it has had."""
         self.retry: object | None = None
         """What the message has that will start it again; another one is out of date."""
         self._args = args
@@ -219,6 +235,7 @@ class Child:
         if error is not None:
             raise ChildStartFailed(self.spec.id, error) from error
         self.life = life
+        self.starts += 1
         self.state = ChildState.RUNNING
         self.retry = None
 

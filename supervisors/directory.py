@@ -1,207 +1,110 @@
-"""The session directory: owns every session's mailbox, and starts its actor when it is needed."""
+"""The session directory: starts a session's actor when it is needed, and lets it go when not."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
+import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pykka
 from loguru import logger
-from pykka.messages import _ActorStop
 
 from ..actors.actor import AsyncioActor
-from ..actors.backlog_requests import StopIf
-from ..actors.exit import Exit, ExitKind
+from ..actors.exit import ExitKind
 from ..actors.failures import in_words
-from ..actors.future import Future
-from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
-from ..actors.requests import ShutdownRequest, StopRequest, futures_of
-from ..messages.errors import SessionFailed, SystemClosed, WavebreakError
+from ..messages.errors import SessionFailed
+from .children import Report, ReportKind
+from .door import BREAK_WITHIN, STOP_WITHIN, SessionDown, StartSession, actor_of
+from .policy import Action, Budget, repetition
 from .restart_policy import Backoff
 
 if TYPE_CHECKING:
-    from ..actors.exit import Notice
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from ..actors.exit import Exit
+    from ..actors.mailbox import Envelope
     from ..actors.recorded import Services
-    from ..actors.reference import LoopActorRef
     from ..actors.session import SessionActor
     from ..messages.ids import SessionKey
-    from ..messages.policies import How
+    from .door import Cell, Door
+
+SWEPT = 256
+"""Sessions that are looked at in one go, before others of the loop have their turn."""
+
+SWEEPS = 4
+"""How often a session is looked at while it has to be idle for; so much finer is the time."""
 
 
-class StartSession(NamedTuple):
-    """To the directory: a mailbox was made, and needs an actor that reads it."""
-
-    cell: Cell
-
-
-class SessionDown(NamedTuple):
-    """To the directory: an incarnation of a session has ended."""
-
-    cell: Cell
-    ref: LoopActorRef[Any]
-    ended: Exit
-
-
-class Cell:
-    """A session's place in the directory: its mailbox over all incarnations; their watcher."""
-
-    __slots__ = (
-        "deaths",
-        "directory",
-        "failed_starts",
-        "key",
-        "mailbox",
-        "ref",
-        "started_at",
-        "timer",
-    )
-
-    def __init__(self, key: SessionKey, mailbox: Mailbox) -> None:
-        self.key = key
-        self.mailbox = mailbox
-        self.ref: LoopActorRef[Any] | None = None
-        self.directory: LoopActorRef[Any] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.deaths = 0
-        self.failed_starts = 0
-        self.started_at = 0.0
-
-    def __call__(self, notice: Notice) -> None:
-        """Be told by the reference of the session's actor; the directory is, while it cares."""
-        if self.directory is not None and self.ref is not None and isinstance(notice, Exit):
-            self.directory.put(SessionDown(self, self.ref, notice), Lane.SUPERVISION)
-
-
-class Door:
-    """The way into sessions, from any thread: finds a session's mailbox, or makes it.
+class DirectoryRules(NamedTuple):
+    """How the directory treats sessions.
 
     Args:
-        loop: the loop that sessions live on.
-        capacity: messages that one session's mailbox takes before it has read them.
+        budget: restarts of one session; one more within the period is too many.
+        idle_after: seconds after which a session that does nothing is let go; None for never.
+        backoff: what to wait before a restart, but for the first one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, capacity: int | None) -> None:
-        self.loop = loop
-        self.cells: dict[SessionKey, Cell] = {}
-        self.closed = False
-        self.directory: LoopActorRef[Any] | None = None
-        self._capacity = capacity
-        self._lock = threading.Lock()
-
-    def put(self, key: SessionKey, envelope: Envelope, lane: Lane = Lane.ORDINARY) -> None:
-        """Put a program's envelope into a session's mailbox.
-
-        Raises:
-            SystemClosed: the system does not run.
-            MailboxFull: the session has not handled what it got before.
-        """
-        if self.closed:
-            raise SystemClosed(_CLOSED)
-        self._put(key, envelope, lane, bounded=True)
-
-    def hand(self, key: SessionKey, message: object) -> None:
-        """Have a session handle a program's request, now if it is free and lives on this thread.
-
-        Raises:
-            SystemClosed: the system does not run.
-            MailboxFull: the session has not handled what it got before.
-        """
-        cell = self.cells.get(key)
-        ref = None if cell is None or self.closed else cell.ref
-        if ref is None or not running_on(self.loop) or not ref.take(message):
-            self.put(key, Envelope(message))
-
-    def report(self, key: SessionKey, message: object) -> None:
-        """Put what the framework itself tells a session; also while the system closes."""
-        cell = self.cells.get(key)
-        if cell is not None and cell.ref is not None and cell.ref.is_alive():
-            cell.ref.hand(message)
-        else:
-            with contextlib.suppress(SystemClosed):
-                self._put(key, Envelope(message), Lane.ORDINARY, bounded=False)
-
-    def forward(self, cell: Cell) -> None:
-        """Leave what waits in a mailbox of which the session has ended to the next one."""
-        self.forget(cell)
-        for envelope in cell.mailbox.close():
-            message = envelope.message
-            if not isinstance(message, _ActorStop):  # that was for the one that has ended
-                is_stop = isinstance(message, StopRequest | StopIf)
-                lane = Lane.CONTROL if is_stop else Lane.ORDINARY
-                self._put(cell.key, envelope, lane, bounded=False)
-
-    def _put(self, key: SessionKey, envelope: Envelope, lane: Lane, *, bounded: bool) -> None:
-        while True:
-            cell = self.cells.get(key)
-            if cell is None:
-                cell = self._make(key)
-            try:
-                cell.mailbox.put(envelope, lane, bounded=bounded)
-            except pykka.ActorDeadError:
-                # It closed between our look and our put: the next one is open.
-                if self.loop.is_closed():
-                    raise SystemClosed(_CLOSED) from None
-                self.forget(cell)
-                continue
-            return
-
-    def shut_down(self, how: How) -> list[Future[None]]:
-        """Take no more messages, and tell every session to come to rest; one future for each."""
-        with self._lock:  # so that no thread makes another one behind our back
-            self.closed = True
-            cells = tuple(self.cells.values())
-        quiet: list[Future[None]] = []
-        for cell in cells:
-            if cell.timer is not None and self.directory is not None:
-                # Between two incarnations: the next one has no more time to wait for.
-                cell.timer.cancel()
-                cell.timer = None
-                self.directory.put(StartSession(cell), bounded=False)
-            quiet.append(Future(self.loop))
-            cell.mailbox.put(Envelope(ShutdownRequest(how, quiet[-1])), Lane.CONTROL)
-        return quiet
-
-    def _make(self, key: SessionKey) -> Cell:
-        with self._lock:
-            cell = self.cells.get(key)
-            if cell is None:
-                if self.closed:
-                    raise SystemClosed(_CLOSED)
-                cell = Cell(key, Mailbox(self.loop, capacity=self._capacity))
-                if self.directory is not None:
-                    self.directory.put(StartSession(cell), bounded=False)
-                self.cells[key] = cell
-            return cell
-
-    def forget(self, cell: Cell) -> None:
-        """Take a cell out, by identity: a newer one of the same session stays."""
-        with self._lock:
-            if self.cells.get(cell.key) is cell:
-                del self.cells[cell.key]
+    budget: Budget
+    idle_after: float | None = None
+    backoff: Backoff = Backoff()
 
 
 class SessionDirectory(AsyncioActor):
     """Starts sessions on first use and again after a death; a budget each, never an escalation.
 
+    A session that is idle is let go, and comes back with the next message. When the directory dies
+    itself, the sessions go on, and its next life takes them over.
+
     Args:
         door: where the sessions' mailboxes are.
         session_actor: the class of sessions.
         services: what they are handed.
+        rules: how it treats them.
+        has_runtime: whether a runtime of a session has not ended.
+        tell: told of every end, see ``Report``.
     """
 
-    capacity = None
-
-    def __init__(self, door: Door, session_actor: type[SessionActor], services: Services) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        door: Door,
+        session_actor: type[SessionActor],
+        services: Services,
+        rules: DirectoryRules,
+        *,
+        has_runtime: Callable[[SessionKey], bool],
+        tell: Callable[[Report], None],
+    ) -> None:
+        super().__init__(mailbox=door.place.mailbox)
         self._door = door
         self._session_actor = session_actor
         self._services = services
-        self._backoff = Backoff()
+        self._rules = rules
+        self._has_runtime = has_runtime
+        self._tell = tell
+        self._sweeper: Any = None
+
+    def on_start(self) -> None:
+        """Take over the sessions that the one before has left."""
+        door = self._door
+        door.place.take(self)
+        for cell in (*door.cells.values(), *door.leaving.values()):
+            self._adopt(cell)
+        if self._rules.idle_after is not None:
+            self._sweep_later()
+
+    def _adopt(self, cell: Cell) -> None:
+        ref, timer = cell.ref, cell.timer
+        leaving = self._door.leaving.get(cell.key) is cell
+        if ref is not None and ref.exit is not None:
+            self._down(SessionDown(cell, ref, ref.exit))
+        elif timer is not None:
+            timer.cancel()
+            then = self._break_off if leaving else self._start_again
+            cell.timer = self._loop.call_at(timer.when(), then, cell)
+        elif ref is None:
+            self._start_session(cell)
 
     def handle(self, envelope: Envelope) -> Any:
-        """Start a session, take note of its end, or close them all."""
+        """Start a session, or take note of its end."""
         message = envelope.message
         if isinstance(message, StartSession):
             return self._start_session(message.cell)
@@ -209,112 +112,189 @@ class SessionDirectory(AsyncioActor):
             return self._down(message)
         return super().handle(envelope)
 
+    # --- starting ---
+
     def _start_session(self, cell: Cell) -> None:
         if cell.ref is not None or cell.mailbox.closed:
             return
-        cell.started_at = self._loop.time()
+        before = self._door.leaving.get(cell.key)
+        if before is not None:
+            before.successor = cell  # no second incarnation beside one that is in its on_stop
+            return
+        if self._door.spent and not cell.stamps:
+            cell.stamps = self._door.spent.get(cell.key, ())
+        cell.since = self._loop.time()
         try:
             ref = self._session_actor.start(cell.key, self._services, cell.mailbox)
         except BaseException as error:  # noqa: BLE001 - a program's own __init__, and its problem
-            self._did_not_start(cell, error)
+            self._spend(cell, error)
             return
         cell.ref = ref
-        cell.directory = self._actor_ref
         ref.watch(cell)
 
+    # --- ends ---
+
     def _down(self, message: SessionDown) -> None:
-        cell = message.cell
-        if cell.ref is not message.ref:
+        cell, ref, ended = message
+        if cell.ref is not ref:
             return
         cell.ref = None
-        ended = message.ended
-        if ended.kind is ExitKind.NORMAL:
+        if self._door.leaving.get(cell.key) is cell:
+            self._left(cell, ended)
+        elif ended.kind is ExitKind.NORMAL:
+            self._report(ReportKind.ENDED, cell, ref, ended=ended, action=Action.DROP)
             self._door.forward(cell)
-        elif ended.phase == "start":
-            self._did_not_start(cell, ended.cause)
         else:
-            cell.failed_starts = 0
+            self._spend(cell, ended.cause, ref, ended)
+
+    def _spend(
+        self,
+        cell: Cell,
+        cause: BaseException | None,
+        ref: Any = None,
+        ended: Exit | None = None,
+    ) -> None:
+        """Start it again with its mailbox, or, over its budget, answer those who wait for it."""
+        rules, now = self._rules, self._loop.time()
+        verdict = rules.budget.spend(cell.stamps, now)
+        cell.stamps = verdict.stamps
+        kind = ReportKind.ENDED if ref is not None else ReportKind.START_FAILED
+        if verdict.action is Action.RESTART:
+            self._report(kind, cell, ref, cause=cause, ended=ended, action=Action.RESTART)
+            cell.repetition = repetition(rules.backoff, cell.repetition, now - cell.since)
             self._start_later(cell)
+        else:
+            self._report(kind, cell, ref, cause=cause, ended=ended, action=Action.DROP)
+            self._report(ReportKind.EXCEEDED, cell, cause=cause)
+            self._give_session_up(cell, cause)
 
     def _start_later(self, cell: Cell) -> None:
         """It comes back with its mailbox, folds its journal, and fences what it left."""
-        if self._loop.time() - cell.started_at >= _STEADY:
-            cell.deaths = 0
-        delay = self._backoff.delay(cell.deaths, 0.0) if cell.deaths else 0.0
-        cell.deaths += 1
+        draw = random.random()  # noqa: S311 - it only spreads
+        delay = self._rules.backoff.delay(cell.repetition - 1, draw) if cell.repetition else 0.0
+        cell.repetition += 1
         logger.warning("session {} died and is started again in {:.1f} s", cell.key, delay)
         cell.timer = self._loop.call_later(delay, self._start_again, cell)
 
     def _start_again(self, cell: Cell) -> None:
         cell.timer = None
         if self._door.cells.get(cell.key) is cell:
+            cell.restarts += 1
             self._start_session(cell)
 
-    def _did_not_start(self, cell: Cell, cause: BaseException | None) -> None:
-        """Try again, but let nobody wait for what does not come; a later message tries anew."""
-        cell.failed_starts += 1
-        if cell.failed_starts < _STARTS:
-            self._start_later(cell)
-            return
+    def _give_session_up(self, cell: Cell, cause: BaseException | None) -> None:
+        """Let nobody wait for what does not come; a later message is one more try."""
+        door, key = self._door, cell.key
+        often, period = self._rules.budget
         why = in_words(cause) if cause is not None else "for no reason"
-        logger.opt(exception=cause).error("session {} does not start", cell.key)
-        msg = f"session {str(cell.key)!r} does not start ({why}): mend that, and send again"
+        logger.opt(exception=cause).error("session {} was restarted too often", key)
+        msg = (
+            f"session {str(key)!r} does not stay alive: more than {often} restarts within"
+            f" {period:g} s ({why}); mend that, and send again"
+        )
         error = SessionFailed(msg)
         error.__cause__ = cause
-        self._bury(cell, error)
+        oldest = self._loop.time() - period
+        for other, stamps in tuple(door.spent.items()):
+            if stamps[-1] < oldest:
+                del door.spent[other]
+        door.spent[key] = cell.stamps
+        door.bury(cell, error)
 
-    def _bury(self, cell: Cell, error: WavebreakError) -> None:
-        """There is no session any more; whoever waits for it is answered."""
+    # --- passivation ---
+
+    def _sweep_later(self) -> None:
+        seconds = (self._rules.idle_after or 0.0) / SWEEPS
+        self._sweeper = self._loop.call_later(seconds, self._sweep, None)
+
+    def _sweep(self, left: list[Cell] | None) -> None:
+        """Look at some sessions, and at the others in the next turns of the loop."""
+        cells = list(self._door.cells.values()) if left is None else left
+        now = self._loop.time()
+        for cell in cells[-SWEPT:]:
+            self._look_at(cell, now)
+        del cells[-SWEPT:]
+        if cells:
+            self._sweeper = self._loop.call_soon(self._sweep, cells)
+        else:
+            self._sweep_later()
+
+    def _look_at(self, cell: Cell, now: float) -> None:
+        actor = actor_of(cell)
+        if actor is None:
+            return
+        mark = (cell.mailbox.last_stamp, actor.state.position)
+        if cell.mark != mark:
+            cell.mark, cell.idle_since = mark, now
+        elif now - cell.idle_since >= (self._rules.idle_after or 0.0):
+            self._let_go(cell)
+
+    def _let_go(self, cell: Cell) -> None:
+        """Have an idle session end; nothing is lost with it, and nobody notices."""
+        actor = actor_of(cell)
+        if actor is None or self._door.closed or self._has_runtime(cell.key):
+            return
+        self._door.leaving[cell.key] = cell
+        if not actor.rest():
+            del self._door.leaving[cell.key]
+            return
         self._door.forget(cell)
-        for envelope in cell.mailbox.close():
-            message = envelope.message
-            if isinstance(message, ShutdownRequest):
-                message.quiet.try_set(None)
-                continue
-            for waiter in (*futures_of(message), envelope.reply_to):
-                if isinstance(waiter, Future):
-                    waiter.try_set_error(error)
+        if cell.ref is not None and cell.ref.exit is None:
+            # Its on_stop takes its time; a message that comes now waits for its end.
+            cell.timer = self._loop.call_later(STOP_WITHIN, self._break_off, cell)
+
+    def _break_off(self, cell: Cell) -> None:
+        if cell.ref is not None:
+            logger.warning("session {} does not end, and is broken off", cell.key)
+            cell.ref.break_off()
+            cell.timer = self._loop.call_later(BREAK_WITHIN, self._give_up, cell)
+
+    def _give_up(self, cell: Cell) -> None:
+        cell.timer = None
+        if cell.ref is not None:
+            cell.ref.give_up()
+
+    def _left(self, cell: Cell, ended: Exit) -> None:
+        if cell.timer is not None:
+            cell.timer.cancel()
+            cell.timer = None
+        del self._door.leaving[cell.key]
+        self._report(ReportKind.ENDED, cell, cause=ended.cause, ended=ended)
+        if ended.cause is not None:
+            logger.opt(exception=ended.cause).warning("session {} did not rest well", cell.key)
+        successor, cell.successor = cell.successor, None
+        if successor is not None:
+            self._start_session(successor)
+
+    # --- the end ---
+
+    def _report(
+        self,
+        kind: ReportKind,
+        cell: Cell,
+        ref: Any = None,
+        *,
+        cause: BaseException | None = None,
+        ended: Exit | None = None,
+        action: Action | None = None,
+    ) -> None:
+        self._tell(Report(kind, cell.key, ref, ended, cause, action))
 
     async def on_stop(self) -> None:  # type: ignore[override]
-        """Stop every session, and wait until it has; one that hangs is broken off."""
-        cells = tuple(self._door.cells.values())
-        refs = [cell.ref for cell in cells if cell.ref is not None]
-        for cell in cells:
-            cell.directory = None
-            if cell.timer is not None:
-                cell.timer.cancel()
-        stops = [ref.stop(block=False) for ref in refs]
-        if not await _all_of(stops, _STOP_WITHIN):
-            for ref in refs:
-                ref.break_off()
-            if not await _all_of(stops, _BREAK_WITHIN):
-                for ref in refs:
-                    ref.give_up()
-        closed = SystemClosed(_CLOSED)
-        for cell in tuple(self._door.cells.values()):
-            self._bury(cell, closed)
+        """End the sessions, if the system does."""
+        self._stop_sweeping()
+        if self._door.place.ends:
+            await self._door.end()
 
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """Leave the sessions to the next life."""
+        self._stop_sweeping()
 
-async def _all_of(stops: list[Future[bool]], seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            for stop in stops:
-                await stop
-    except TimeoutError:
-        return False
-    return True
-
-
-_STARTS = 3
-"""How often a session is started that does not, before those who wait for it are told."""
-
-_STEADY = 60.0
-"""Seconds after which a session that dies has not died in a row with the times before."""
-
-_STOP_WITHIN = 5.0
-"""Seconds that sessions have for their ``on_stop``, and for what else their hooks wait for."""
-
-_BREAK_WITHIN = 1.0
-"""Seconds that a hook has to end in when it was cancelled."""
-
-_CLOSED = "the system does not run: send within `async with ActorSystem(...)`, before it is closed"
+    def _stop_sweeping(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()

@@ -70,6 +70,7 @@ class Life:
         "countdown",
         "ended",
         "expected",
+        "partial_results",
         "ref",
         "since",
     )
@@ -89,6 +90,8 @@ class Life:
         self.expected = True
         """Whether somebody waits for its end already: while it starts, and while it is stopped."""
         self.countdown: Countdown | None = None
+        self.partial_results: Any = None
+        """What it had finished when it was ended by force, if it says so."""
         self._loop = loop
         self._told = told
         watch(ref, self._notice)
@@ -116,6 +119,8 @@ class Life:
 
     def force(self) -> None:
         """End it with what force there is: a coroutine is cancelled, a thread only fenced."""
+        if self.partial_results is None:
+            self.partial_results = _left_by(self.ref)
         force(self.ref)
 
     def abandon(self) -> None:
@@ -171,6 +176,19 @@ async def _wait(lives: list[Life], seconds: float, loop: asyncio.AbstractEventLo
         for life in left:
             life.countdown = None
     return [life for life in left if life.ended is None]
+
+
+def _left_by(ref: pykka.ActorRef[Any]) -> Any:
+    """Ask an actor on this loop, of which nothing more will be heard, for what it has."""
+    actor = ref._actor if isinstance(ref, LoopActorRef) and running_on(ref.loop) else None  # noqa: SLF001
+    ask = getattr(actor, "partial_results", None)
+    if not callable(ask):
+        return None
+    try:
+        return ask()
+    except Exception as error:  # noqa: BLE001 - it must not keep the actor from being ended
+        logger.opt(exception=error).warning("{} could not say what it had finished", ref)
+        return None
 
 
 def force(ref: pykka.ActorRef[Any]) -> None:

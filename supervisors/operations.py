@@ -77,6 +77,20 @@ class Operations:
         """Start a child again that is down."""
         return await self._start(self._down_child(child_id, "restart_child"))
 
+    @property
+    def everyone(self) -> list[Child]:
+        """What is known of all children; by one operation, so that any thread may look."""
+        return list(self._children.values())
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether its children are told apart by their references only."""
+        return self._template is not None
+
+    def find(self, child_id: Any) -> Child | None:
+        """What is known of a child, on the loop's thread, whatever it is at."""
+        return self._children.get(child_id)
+
     async def delete_child(self, child_id: Any) -> None:
         """Forget a child that is down."""
         self._remove(self._down_child(child_id, "delete_child"))

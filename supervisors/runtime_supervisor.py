@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pykka
@@ -18,10 +19,13 @@ from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane
 from ..actors.requests import AbandonRuntime, StartRuntime
 from ..actors.runtime import Abandon
+from ..actors.standing import Standing
 from ..actors.turn_engine import TurnEngine
 from ..messages.commands import RuntimeExit
 from ..messages.policies import Now
 from ..messages.reasons import Reason
+from .children import Report, ReportKind
+from .policy import Action
 
 if TYPE_CHECKING:
     from ..actors.exit import Notice
@@ -42,7 +46,7 @@ class RuntimeDown(NamedTuple):
 class Child:
     """A runtime under supervision, from the order to start it until its end; its own watcher."""
 
-    __slots__ = ("engine", "order", "runtime", "successor", "supervisor", "timer")
+    __slots__ = ("engine", "is_down", "order", "runtime", "successor", "supervisor", "timer")
 
     def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
         self.order = order
@@ -51,6 +55,8 @@ class Child:
         self.runtime: RuntimeActor | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.successor: StartRuntime | None = None
+        self.is_down = False
+        """Whether its end was dealt with."""
 
     def __call__(self, notice: Notice) -> None:
         """Be told by the runtime's reference."""
@@ -58,35 +64,107 @@ class Child:
             self.supervisor.hand(RuntimeDown(self, notice))
 
 
+class RuntimeId(NamedTuple):
+    """Names a runtime in reports: one attempt of one turn."""
+
+    tenant: str
+    session_id: str
+    turn: int
+    attempt: int
+
+
+class Runtimes:
+    """The runtimes of all sessions, over all lives of the actor that supervises them.
+
+    Args:
+        loop: where they live.
+    """
+
+    __slots__ = ("abandoned", "children", "place")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.place: Standing[RuntimeSupervisor] = Standing(loop)
+        self.children: dict[SessionKey, Child] = {}
+        self.abandoned: set[Child] = set()
+
+    def has(self, key: SessionKey) -> bool:
+        """Whether a runtime of this session has not ended, be it abandoned or not."""
+        return key in self.children or any(child.order.key == key for child in self.abandoned)
+
+    async def end(self) -> None:
+        """Fence and abandon what still runs; the sessions have ended their turns before."""
+        left: list[Future[Any]] = []
+        for child in (*self.children.values(), *self.abandoned):
+            child.successor = None
+            if child.timer is not None:
+                child.timer.cancel()
+            child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
+            ref = None if child.runtime is None else child.runtime.actor_ref
+            if ref is not None and ref.exit is None:
+                left.append(_end_of(ref))
+                if ref.is_alive():
+                    ref.put(Abandon(), Lane.CONTROL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                for end in left:
+                    await end
+
+
 class RuntimeSupervisor(AsyncioActor):
     """Supervises the runtimes of all sessions: a budget for each turn, never an escalation.
 
     At most one runtime of a session is not fenced: an order for a session whose runtime still
-    lives fences that one, and waits for its end for ``grace`` seconds.
+    lives fences that one, and waits for its end for ``grace`` seconds. When it dies itself, the
+    runtimes go on, and its next life takes them over.
 
     Args:
+        runtimes: those that there are.
         runtime: the class of runtimes.
         environment: what all turns share.
         policy: how often a turn is attempted.
         grace: seconds to wait for the runtime that another incarnation of a session left.
+        tell: told how to make a report of an end, if anybody wants it.
     """
-
-    capacity = None
 
     def __init__(
         self,
+        runtimes: Runtimes,
         runtime: type[RuntimeActor],
         environment: Environment,
         policy: RestartPolicy,
         grace: float = 5.0,
+        *,
+        tell: Callable[[Callable[[], Report]], None],
     ) -> None:
-        super().__init__()
+        super().__init__(mailbox=runtimes.place.mailbox)
+        self._runtimes = runtimes
         self._runtime = runtime
         self._environment = environment
         self._policy = policy
         self._grace = grace
-        self._children: dict[SessionKey, Child] = {}
-        self._abandoned: set[Child] = set()
+        self._tell = tell
+        self._children = runtimes.children
+        self._abandoned = runtimes.abandoned
+
+    def on_start(self) -> None:
+        """Take over the runtimes that the one before has left."""
+        self._runtimes.place.take(self)
+        for child in (*self._children.values(), *self._abandoned):
+            self._adopt(child)
+
+    def _adopt(self, child: Child) -> None:
+        child.supervisor = self
+        runtime, timer = child.runtime, child.timer
+        ended = _NOT_STARTED if runtime is None else runtime._actor_exit  # noqa: SLF001
+        if timer is not None:
+            timer.cancel()
+            then = self._start_child if runtime is None else self._give_up
+            child.timer = self._loop.call_at(timer.when(), then, child)
+            if runtime is None:
+                child.order.control.on_told = lambda _how: self._cancel_start(child)
+        elif ended is not None:
+            # If that was told before, it waits in the mailbox; and this one does nothing more.
+            self._report_down(child, ended)
 
     @property
     def abandoned(self) -> int:
@@ -155,13 +233,18 @@ class RuntimeSupervisor(AsyncioActor):
 
     def _down(self, down: RuntimeDown) -> None:
         child, ended = down
+        if child.is_down:
+            return
         if child.timer is not None:
             child.timer.cancel()
             child.timer = None
         self._abandoned.discard(child)
-        child.order.control.report(self._exit_of(child, ended))
+        told = self._exit_of(child, ended)
+        self._tell(partial(_report_of, child, ended, told))  # before the session goes on
+        child.order.control.report(told)
         if child.engine is not None:
             child.engine.release()
+        child.is_down = True
         self._leave(child)
 
     def _leave(self, child: Child) -> None:
@@ -214,6 +297,7 @@ class RuntimeSupervisor(AsyncioActor):
         """Wait for it no longer; it is fenced, and counted until it ends."""
         if child.runtime is not None and child.runtime.actor_ref.is_alive():
             logger.warning("a runtime of session {} is abandoned", child.order.key)
+            self._tell(partial(_report_of, child, None, None))
             self._abandoned.add(child)
             child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
@@ -225,22 +309,26 @@ class RuntimeSupervisor(AsyncioActor):
     }
 
     async def on_stop(self) -> None:  # type: ignore[override]
-        """Fence and abandon what still runs; the sessions have ended their turns before."""
-        left: list[Future[Any]] = []
-        for child in (*self._children.values(), *self._abandoned):
-            child.successor = None
-            if child.timer is not None:
-                child.timer.cancel()
-            child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
-            ref = None if child.runtime is None else child.runtime.actor_ref
-            if ref is not None and ref.exit is None:
-                left.append(_end_of(ref))
-                if ref.is_alive():
-                    ref.put(Abandon(), Lane.CONTROL)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST):
-                for end in left:
-                    await end
+        """End what still runs, if the system does."""
+        if self._runtimes.place.ends:
+            await self._runtimes.end()
+
+
+def _report_of(child: Child, ended: Exit | None, told: RuntimeExit | None) -> Report:
+    """What a runtime came to, with all that its turn had finished by then."""
+    given, control, engine = child.order.given, child.order.control, child.engine
+    end = engine.end if engine is not None else None
+    cause = end.error if end is not None else ended.cause if ended is not None else None
+    restarts = told is not None and told.retry_after is not None
+    return Report(
+        ReportKind.ABANDONED if told is None else ReportKind.ENDED,
+        RuntimeId(*given.key, given.number, given.attempt),
+        None if child.runtime is None else child.runtime._actor_own_ref,  # noqa: SLF001
+        ended,
+        cause,
+        Action.RESTART if restarts else Action.DROP,
+        control.partial_results(told.progress if told is not None else None),
+    )
 
 
 def _end_of(ref: LoopActorRef[Any]) -> Future[Any]:

@@ -255,5 +255,6 @@ class Supervisor(Operations, Restarts, AsyncioActor):
         ended = life.ended if life is not None else None
         ref = life.ref if life is not None else None
         why = cause if ended is None else ended.cause
-        report = Report(kind, child.spec.id, ref, ended, why, action)
+        left = life.partial_results if life is not None else None
+        report = Report(kind, child.spec.id, ref, ended, why, action, left)
         cast("SupervisorRef[Self]", self._actor_ref).report(report)

@@ -33,11 +33,12 @@ Four times the rule of 0.25 s, and processor time rather than real time, because
 by a third and are shared: the rule must not fail a test for what its neighbours do.
 """
 
-QUICK_WAIT: Final = 2.0
+QUICK_WAIT: Final = 10.0
 """Real seconds beyond its processor time that a quick test may take.
 
 Waiting cannot be told from being kept waiting by the machine, so this is only the net below the
-rule that holds exactly: ruff bans ``time.sleep``, and async tests wait in virtual time.
+rule that holds exactly: ruff bans ``time.sleep``, and async tests wait in virtual time. With 2 s
+tests with threads failed on a machine that was busy with six other things.
 """
 
 # No deadline for an example, for the same reason. ``run`` and ``real_run`` have nothing to reset

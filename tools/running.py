@@ -221,7 +221,7 @@ class CallRunner:
         one.phase = Phase.ABANDONED
         self._late += (one,)
         if one.job is not None:
-            self._threads.abandoned += 1
+            self._threads.abandon()
             _disarm(one)  # an async call keeps its timer: it can still be ended by it
         if self._inline is not None and one.handle is self._inline:
             self._inline.detach()
@@ -291,7 +291,7 @@ class CallRunner:
         if one.phase is _ABANDONED:
             self._late = tuple(late for late in self._late if late is not one)
             if one.job is not None:
-                self._threads.abandoned -= 1
+                self._threads.recover()
         one.phase = _ENDED
         one.handle = None  # its task holds a context, and that holds the call
         self._told(one, end)

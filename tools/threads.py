@@ -8,7 +8,9 @@ from concurrent.futures import Executor
 from concurrent.futures import Future as ThreadFuture
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..messages.errors import SystemClosed
+from loguru import logger
+
+from ..messages.errors import SystemClosed, TooManyAbandoned
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +27,10 @@ class WorkerThreads:
 
     Every job goes through ``loop.run_in_executor``, so that a loop with virtual time can see
     which threads are at work.
+
+    A thread cannot be killed. A call that was given up keeps its own, which is counted and comes
+    back when the call has ended after all. What needs a thread meanwhile waits for the others;
+    when no other is left it fails at once, and no more threads are made.
 
     Args:
         size: threads at most; what comes beyond that waits.
@@ -57,7 +63,14 @@ class WorkerThreads:
 
         Raises:
             SystemClosed: the pool was closed.
+            TooManyAbandoned: every thread is at a call that was given up.
         """
+        if self.abandoned >= self.size:
+            msg = (
+                f"all of {self.size} threads are at calls that were given up and have not ended:"
+                " give blocking tools time-outs of their own, or ActorSystem(threads=...) more"
+            )
+            raise TooManyAbandoned(msg)
         if self._closed:
             msg = "the worker threads are closed: the system has been shut down"
             raise SystemClosed(msg)
@@ -67,6 +80,17 @@ class WorkerThreads:
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
+
+    def abandon(self) -> None:
+        """Count a call as given up, whose thread goes on."""
+        self.abandoned += 1
+        logger.warning(
+            "{} of {} threads are at calls that were given up", self.abandoned, self.size
+        )
+
+    def recover(self) -> None:
+        """Take one back: its call has ended."""
+        self.abandoned -= 1
 
     def close(self) -> None:
         """End the idle threads; do not wait for blocked ones, which nobody can end."""

@@ -69,12 +69,24 @@ class Chaos:
             ref.stop(block=False)
         elif way == "terminate":
             sup.terminate_child(self.dice.choice(list(await self.world.states(sup))))
-        elif ref.is_alive():
+        else:
             error = SystemExit(3) if way == "exit" else ValueError("chaos")
             if way == "ask":
                 self.asked.append(Future.bridge(ref.ask(error, block=False)))
             else:
-                ref.tell(error)
+                tell(ref, error)
+
+
+def tell(ref: Any, error: BaseException) -> None:
+    """End an actor, if it is still there: a thread may end between a look and a tell."""
+    with contextlib.suppress(pykka.ActorDeadError):
+        ref.tell(error)
+
+
+@pytest.fixture(autouse=True)
+def patient_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not give up a thread that merely gets no processor: none of these hangs."""
+    monkeypatch.setattr("wavebreak.supervisors.life.FORCE_WAIT", 10.0)
 
 
 async def _settled(answer: Future[Any]) -> None:
@@ -113,7 +125,7 @@ async def test_in_chaos_nothing_is_lost_that_the_budget_did_not_end(
     await sup.stop(block=False)
     for answer in chaos.asked:
         # Every message has an outcome: an answer, its error, or that the actor is dead.
-        await asyncio.wait_for(_settled(answer), 5)
+        await asyncio.wait_for(_settled(answer), 30)
     # Each life was reported once, and none of them twice.
     assert set(chaos.lives.values()) == {1}
     starts = chaos.world.script.names("start")
@@ -148,8 +160,7 @@ async def test_two_hundred_children_of_both_kinds_in_a_pool_survive_chaos() -> N
     for _ in range(300):
         sup = dice.choice([loops, loops, loops, threads])
         ref = dice.choice([ref for ref in await world.refs(sup) if ref is not None])
-        if ref.is_alive():
-            ref.tell(dice.choice([ValueError("chaos"), SystemExit(1), KeyboardInterrupt()]))
+        tell(ref, dice.choice([ValueError("chaos"), SystemExit(1), KeyboardInterrupt()]))
         await asyncio.sleep(0)
     while (await loops.count_children()).active < 180 or (
         await threads.count_children()

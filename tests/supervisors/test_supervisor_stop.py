@@ -186,6 +186,8 @@ async def test_a_thread_that_does_not_end_is_abandoned_and_counted(on_thread: Wo
     reports = reports_of(sup)
     ref = await on_thread.ref(sup, "c1")
     ref.tell("hang")
+    while not on_thread.script.names("hang"):  # before that it could still be fenced
+        await asyncio.sleep(0.001)
     await sup.terminate_child("c1")
     assert [one.kind for one in reports] == [ReportKind.ABANDONED]
     assert await sup.proxy().abandoned == 1
@@ -238,3 +240,33 @@ async def test_a_supervisor_that_is_killed_leaves_nobody_behind(on_loop: World) 
     worker.tell("hang")
     await on_loop.stop(sup)
     assert (await on_loop.gone(worker)).kind is ExitKind.KILLED
+
+
+async def test_who_has_to_be_forced_is_asked_before_for_what_it_had_finished(
+    on_loop: World,
+) -> None:
+    class Diligent(LoopWorker):
+        def partial_results(self) -> list[str]:
+            return ["one", "two"]
+
+    class Confused(LoopWorker):
+        def partial_results(self) -> list[str]:
+            raise ValueError("lost count")
+
+    sup = await on_loop.supervise(
+        on_loop.spec("c1", worker=Diligent),
+        on_loop.spec("c2", worker=Confused),
+        on_loop.spec("c3", worker=Diligent),
+        on_loop.spec("c4"),
+    )
+    reports = reports_of(sup)
+    first, second, _third, fourth = await on_loop.refs(sup)
+    for ref in (first, second, fourth):
+        ref.tell("hang")
+    await on_loop.stop(sup)
+    assert [(one.child_id, one.partial_results) for one in reports] == [
+        ("c4", None),
+        ("c3", None),
+        ("c2", None),
+        ("c1", ["one", "two"]),
+    ]

@@ -199,7 +199,7 @@ async def test_an_agent_that_swallows_its_cancellation_is_abandoned_and_starts_n
         assert outcome.status is MessageStatus.ANSWERED
         assert loop.time() - before == pytest.approx(2 if isinstance(policy, Now) else 8)
         assert system._tree is not None
-        runtimes = system._tree.runtimes._actor
+        runtimes = system._tree.runtimes.place.actor
         assert runtimes is not None
         assert runtimes.abandoned == 1
         enough.set()

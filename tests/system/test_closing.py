@@ -334,7 +334,7 @@ async def test_threads_that_send_while_the_system_closes_are_answered() -> None:
 def test_a_stubborn_agent_does_not_keep_a_blocking_program_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("wavebreak.system._END_WITHIN", 0.05)
+    monkeypatch.setattr("wavebreak.actors.loop_thread.END_WITHIN", 0.05)
     monkeypatch.setattr("wavebreak.supervisors.runtime_supervisor._LAST", 0.05)
     enough = threading.Event()
 

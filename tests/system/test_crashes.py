@@ -306,6 +306,6 @@ async def test_a_supervisor_survives_a_runtime_whose_session_is_gone() -> None:
         enough.set()
         await asyncio.sleep(1)
         assert system._tree is not None
-        assert system._tree.runtimes.is_alive()
+        assert system._tree.runtimes.place.is_alive()
         beside = await system.session("ben").send("b")
         assert (await beside.outcome()).status is MessageStatus.ANSWERED

@@ -167,7 +167,7 @@ class Race:
             assert self.second is not None, "the moment never came"
             second = await self.second
             outcomes = [await first.outcome(), await second.outcome()]
-            runtimes = system._tree and system._tree.runtimes._actor
+            runtimes = system._tree.runtimes.place.actor if system._tree else None
             assert runtimes is not None
             assert (runtimes.running, runtimes.abandoned) == (0, 0)
         assert [outcome.status for outcome in outcomes] == [MessageStatus.ANSWERED] * 2
