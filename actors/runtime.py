@@ -222,6 +222,8 @@ class RuntimeActor(AsyncioActor):
         if self._actor_engine.end is None:
             # Not by its agent's end, but by force or by a stop: that may not go on unfenced.
             self._actor_engine.control.tell_stop(Now(), Reason.CRASHED)
+            # Its calls have their end in what is reported now, or the next attempt makes them anew.
+            self._actor_abandon()
         super()._actor_loop_teardown(ended, envelope, result)
 
     @property

@@ -26,6 +26,7 @@ from wavebreak import (
     SystemClosed,
     SystemFailed,
     Turn,
+    tool,
 )
 from wavebreak.supervisors.directory import SessionDirectory
 from wavebreak.supervisors.life import kill
@@ -104,6 +105,39 @@ async def test_a_runtime_that_ends_while_its_supervisor_is_dead_is_not_lost() ->
             await asyncio.sleep(0)
         for receipt in receipts:
             assert (await (await receipt).outcome()).status is MessageStatus.ANSWERED
+
+
+async def test_a_call_of_a_runtime_that_was_ended_by_force_is_not_started_again() -> None:
+    """Its agent and its calls go on for a while, fenced; the next attempt begins meanwhile."""
+    started: list[int] = []
+    enough = asyncio.Event()
+
+    @tool
+    async def book() -> str:
+        started.append(1)
+        while not enough.is_set():
+            try:
+                await enough.wait()
+            except asyncio.CancelledError:
+                continue
+        return "booked"
+
+    async def agent(turn: Turn) -> str:
+        (record,) = await turn.settle(book())
+        return f"{turn.attempt}: {record.status}"
+
+    async with ActorSystem(agent) as system, asyncio.timeout(LONG):
+        receipt = await system.session("ann").send("a")
+        await asyncio.sleep(1)
+        tree = system._tree
+        assert tree is not None
+        (child,) = tree.runtimes.children.values()
+        assert child.runtime is not None
+        kill(child.runtime.actor_ref)
+        assert (await receipt.outcome()).reply == Reply(text="2: unknown")
+        enough.set()
+        await asyncio.sleep(1)
+    assert started == [1]
 
 
 async def test_an_attempt_that_waits_for_its_time_begins_although_the_supervisor_died() -> None:
