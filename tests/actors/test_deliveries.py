@@ -6,7 +6,7 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from wavebreak.actors.deliveries import Deliveries, DeliveryRules, Finish, HandOver
+from wavebreak.actors.deliveries import Deliveries, DeliveryRules, Finish, HandOver, Outbound
 from wavebreak.messages.commands import DeliveryDone
 from wavebreak.messages.ids import DeliveryId, SessionKey
 from wavebreak.messages.message import Delivery, Reply
@@ -42,8 +42,15 @@ def start(deliver: Callable[[Delivery], Any], timeout: float = 10.0) -> tuple[An
     def retry_after(failed: int) -> float:
         return float(failed)
 
+    def given_up(key: SessionKey, delivery: Delivery, why: str) -> None:
+        del key, delivery, why
+
+    loop = asyncio.get_running_loop()
     rules = DeliveryRules(2, timeout, retry_after)
-    return Deliveries.start(deliver, rules, report, asyncio.get_running_loop().time), reports
+    started = Deliveries.start(
+        Outbound(loop), deliver, rules, report, now=loop.time, given_up=given_up
+    )
+    return started, reports
 
 
 async def end(deliveries: LoopActorRef[Any]) -> None:
