@@ -7,7 +7,7 @@ from loguru import logger
 from .actors.actor import AsyncioActor
 from .actors.backlog_requests import Edited, Withdrawal
 from .actors.future import Future
-from .actors.requests import StopResult
+from .actors.requests import RollbackResult, StopResult
 from .actors.runtime import RuntimeActor
 from .actors.session import SessionActor
 from .actors.session_face import Receipt, Session
@@ -63,6 +63,8 @@ from .messages.errors import (
 from .messages.events import (
     CallEnded,
     CancellationHandled,
+    CompensationEnded,
+    CompensationStarted,
     Delta,
     Event,
     ExecutionCancelled,
@@ -71,6 +73,8 @@ from .messages.events import (
     MessageEnded,
     MessagesTaken,
     Resumed,
+    RollbackRefused,
+    RollbackStarted,
     Said,
     StopRequested,
     TurnEnded,
@@ -101,6 +105,7 @@ from .messages.policies import (
     Now,
     Policy,
     Reject,
+    Rollback,
     Steer,
 )
 from .messages.reasons import (
@@ -129,9 +134,11 @@ from .supervisors.watched import watched
 from .system import ActorSystem
 from .tools.call import ToolCall
 from .tools.cancellation import CancellationToken
+from .tools.compensation import CompletedCall
 from .tools.context import current_call
 from .tools.dependencies import TurnInfo, dep
 from .tools.plan import Plan, Planned, Results
+from .tools.retrying import Retries
 from .tools.run import run_waves
 from .tools.tool import Tool, tool
 
@@ -170,6 +177,9 @@ __all__ = [
     "ChildState",
     "Chooser",
     "Collect",
+    "CompensationEnded",
+    "CompensationStarted",
+    "CompletedCall",
     "DeadLetter",
     "DeadLetterKind",
     "Debounce",
@@ -226,6 +236,11 @@ __all__ = [
     "RestartPolicy",
     "Results",
     "Resumed",
+    "Retries",
+    "Rollback",
+    "RollbackRefused",
+    "RollbackResult",
+    "RollbackStarted",
     "RuntimeActor",
     "RuntimeId",
     "Said",

@@ -107,6 +107,7 @@ class ActorSystem:
         turn_deadline: seconds that a turn may take, whatever the deadlines of its messages.
         deliver_attempts: attempts of a delivery before it is dead-lettered.
         deliver_timeout: seconds one attempt of a delivery may take.
+        compensate_timeout: seconds one try to undo a call may take, where its tool has no timeout.
         close_within: seconds that closing leaves to running turns and deliveries.
         children: the program's own actors, started before the first session and stopped after the
             last, under a supervisor of their own (one for one, one restart in 5 s; a
@@ -146,6 +147,7 @@ class ActorSystem:
         turn_deadline: float | None = None,
         deliver_attempts: int = 5,
         deliver_timeout: float = 30.0,
+        compensate_timeout: float = 60.0,
         close_within: float = 10.0,
         children: Iterable[ChildSpec] = (),
         idle_after: float | None = None,
@@ -183,6 +185,9 @@ class ActorSystem:
         ):
             _check(isinstance(number, int) and number >= 1, name, number, "1 or more")
         _check(deliver_timeout > 0, "deliver_timeout", deliver_timeout, "more than 0 seconds")
+        _check(
+            compensate_timeout > 0, "compensate_timeout", compensate_timeout, "more than 0 seconds"
+        )
         _check(close_within >= 0, "close_within", close_within, "0 seconds or more")
         _check(
             idle_after is None or 0 < idle_after < inf,
@@ -225,6 +230,7 @@ class ActorSystem:
             deliver_timeout,
             self._retry_delivery_after,
         )
+        self._compensate_timeout = compensate_timeout
         self._close_within = close_within
         self._hub = EventHub()
         # Made once, and shared by all handles; a map, so that threads may ask at the same time.
@@ -347,6 +353,7 @@ class ActorSystem:
                 self._runtime,
                 environment,
                 self._restarts,
+                compensate_timeout=self._compensate_timeout,
                 tell=self._bulletin.report_if_wanted,
             ),
             forever(

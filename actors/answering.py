@@ -13,6 +13,7 @@ from ..messages.commands import (
     Send,
     Shutdown,
     Stop,
+    UndoTurn,
 )
 from ..messages.errors import (
     AcceptanceUnknown,
@@ -34,6 +35,9 @@ from .recorded import RecordedActor, Services
 from .requests import (
     OutcomeRequest,
     ReadRequest,
+    RollbackAgain,
+    RollbackRequest,
+    RollbackResult,
     SendRequest,
     ShutdownRequest,
     StopAgain,
@@ -99,6 +103,8 @@ class AnsweringActor(RecordedActor):
             request.accepted.try_set_error(unknown)
         elif isinstance(request, StopRequest | StopAgain):
             request.stopped.try_set_error(self._unconfirmed(error))
+        elif isinstance(request, RollbackRequest | RollbackAgain):
+            request.rolled_back.try_set_error(self._unconfirmed(error, "rollback"))
         elif isinstance(request, OutcomeRequest):
             self._ask_again(request)
         elif isinstance(request, ShutdownRequest):
@@ -106,8 +112,9 @@ class AnsweringActor(RecordedActor):
         elif isinstance(request, ReadRequest):
             request.state.try_set_error(error)
 
-    def _unconfirmed(self, cause: BaseException | None = None) -> SessionError:
-        msg = f"it is not known whether the stop of session {str(self._key)!r} counts: stop again"
+    def _unconfirmed(self, cause: BaseException | None = None, what: str = "stop") -> SessionError:
+        key = str(self._key)
+        msg = f"it is not known whether the {what} of session {key!r} counts: ask for it again"
         error = SessionError(msg)
         error.__cause__ = cause
         return error
@@ -223,10 +230,44 @@ class AnsweringActor(RecordedActor):
             return
         now, running = self._services.now(), self.state.running
         self._apply(Stop(now, stamp, request.how, request.backlog, request.reason, request.detail))
-        if running is None or request.from_within:
+        # What is being undone is not cut, and so is not waited for.
+        if running is None or request.from_within or self.state.undoing is not None:
             self._tell_stopped(request, StopResult(running.number if running else None, None))
         else:
             self._waiters.add_stop(request, stamp, running.number)
+
+    def _on_rollback(self, request: RollbackRequest, _stamp: int) -> None:
+        if self._is_failed(request.rolled_back):
+            return
+        running = self.state.running
+        self._apply(UndoTurn(self._services.now(), request.grace, request.detail))
+        if running is None or request.from_within:
+            turn = None if running is None else running.number
+            self._tell_rolled_back(request, RollbackResult(turn, None))
+        else:
+            self._waiters.add_rollback(request, running.number)
+
+    def _on_rollback_again(self, again: RollbackAgain, stamp: int) -> None:
+        """The turn goes on being undone, or has ended, unless the request was lost with it."""
+        state, request = self.state, again.request
+        running, ended = state.running, state.ended
+        if running is None or running.number != again.turn:
+            is_it = ended is not None and ended.turn == again.turn
+            result = RollbackResult(again.turn, None, "the session was started again meanwhile")
+            if is_it and ended is not None:
+                result = RollbackResult(*ended)
+            self._tell_rolled_back(request, result)
+        elif running.stop is not None and running.stop.fenced:
+            self._waiters.add_rollback(request, again.turn)
+        else:
+            self._on_rollback(request, stamp)
+
+    def _tell_rolled_back(self, request: RollbackRequest, result: RollbackResult) -> None:
+        rolled_back = request.rolled_back
+        self._when_durable(
+            partial(rolled_back.try_set, result),
+            lambda: rolled_back.try_set_error(self._unconfirmed(None, "rollback")),
+        )
 
     def _on_stop_again(self, again: StopAgain, stamp: int) -> None:
         """The turn ended when this incarnation took over, unless the stop was lost with it."""
@@ -311,6 +352,8 @@ class AnsweringActor(RecordedActor):
     ANSWERED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
         SendRequest: _on_send,
         StopRequest: _on_stop,
+        RollbackRequest: _on_rollback,
+        RollbackAgain: _on_rollback_again,
         OutcomeRequest: _on_outcome,
         ReadRequest: _on_read,
         ShutdownRequest: _on_shutdown,

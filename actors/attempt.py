@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..messages.commands import Progress
 from ..messages.errors import ActorError, TurnInterrupted, TurnOver, WaveInProgress
+from ..messages.policies import Rollback
 from ..messages.reasons import Reason
 from ..messages.records import CallDone
 from ..tools.dependencies import TurnInfo
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ..messages.policies import How
+    from ..messages.policies import Way
     from ..messages.records import CallStarted
     from ..tools.cancellation import CancellationToken
     from .attempt_input import AgentEnd, Environment, TurnInput
@@ -142,13 +143,16 @@ class Attempt(WaveRunner):
             raise WaveInProgress(msg)
         self._busy = True
 
-    def told(self, how: How) -> None:
+    def told(self, how: Way) -> None:
         """The session has told the attempt to stop, by ``how``."""
-        del how
-        if self.control.fenced:
+        if isinstance(how, Rollback):
+            self.cancel_reads()
+        elif self.control.fenced:
             self.cancel()
-        elif self._stepping is not None:
-            self._stepping.cancel()
+        else:
+            self.end_tries()
+            if self._stepping is not None:
+                self._stepping.cancel()
 
     # --- reports ---
 

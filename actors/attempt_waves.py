@@ -121,6 +121,7 @@ class AttemptWaves(Attempt):
             one = WaveCall(call, call_id, key, None, wave)
             one.end = answer.end
             tool = one.tool
+            compensated = tool.compensation is not None
             one.started = started = _new(
                 CallStarted,
                 (
@@ -134,12 +135,16 @@ class AttemptWaves(Attempt):
                     tool.carry,
                     key,
                     answer.origin,
+                    compensated,
+                    None if tool.same_as is None else call.same_as,
                 ),
             )
             ours.append(one)
             begun.append(started)
             if ledger is not None and answer.end is None and not tool.is_read:
                 ledger.started(self.input.number, self.input.attempt, wave)
+            if compensated:
+                self.environment.toolbox.remember(tool)
         self._report(now, wave, tuple(begun))
         return wave, ours
 
@@ -149,7 +154,10 @@ class AttemptWaves(Attempt):
         if record is None:
             return _Answered(None, None, key)
         end = _restored(call, record, self.input.number)
-        return _START if end is None else _Answered(end, record.origin, None)
+        if end is None:
+            return _START
+        # Its key is that of the call that was made: by it, one can ask what became of that.
+        return _Answered(end, record.origin, record.idempotency_key)
 
     def _knowing(self) -> Ledger:
         """The attempt's ledger; made when there is something in it, which is seldom."""
@@ -287,6 +295,8 @@ class AttemptWaves(Attempt):
             started_at=self._wave_at,
             ended_at=self.environment.now(),
             senders=self.input.senders,
+            compensated=started.compensated,
+            same_as=started.same_as,
         )
 
 

@@ -7,12 +7,12 @@ session sets as soon as it has decided: a stop that queues behind work comes too
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pykka
 
 from ..messages.commands import TokenCancelled
-from ..messages.policies import Now
+from ..messages.policies import AfterWave, Now, Rollback, fences
 from ..tools.cancellation import CancellationToken
 from .mailbox import Envelope, Lane
 from .requests import Barrier
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..journal.base import Commit
     from ..messages.commands import Progress, Report, Streamed
     from ..messages.ids import Fence
-    from ..messages.policies import How
+    from ..messages.policies import Way
     from ..messages.reasons import Reason
     from ..messages.records import PartialResults
     from .backlog_requests import TakeRequest
@@ -67,13 +67,13 @@ class RuntimeControl:
     ) -> None:
         self.fence = fence
         self.mailbox = mailbox
-        self.how: How | None = None
+        self.how: Way | None = None
         self.reason: Reason | None = None
         self.admitted = 0
         self.ended = False
         self.is_over = False
         self.commit: Commit | None = None
-        self.on_told: Callable[[How], None] | None = None
+        self.on_told: Callable[[Way], None] | None = None
         self._session = session
         self._now = now
         self._token: CancellationToken | None = None
@@ -83,7 +83,7 @@ class RuntimeControl:
     @property
     def fenced(self) -> bool:
         """Whether the attempt may not say, save or start anything any more."""
-        return isinstance(self.how, Now)
+        return self.how is not None and fences(self.how)
 
     @property
     def wants_attention(self) -> bool:
@@ -160,9 +160,9 @@ class RuntimeControl:
         if self._admission is not None:
             self._wake()
 
-    def tell_stop(self, how: How, reason: Reason) -> None:
+    def tell_stop(self, how: Way, reason: Reason) -> None:
         """Tell the runtime to stop; a harder way may follow, never a softer one."""
-        if self.how is not None and (self.fenced or not isinstance(how, Now)):
+        if self.how is not None and _HARDNESS[type(how)] <= _HARDNESS[type(self.how)]:
             return
         self.how = how
         self.reason = reason
@@ -176,3 +176,7 @@ class RuntimeControl:
         waiting, self._admission = self._admission, None
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+
+_HARDNESS: Final = {AfterWave: 0, Rollback: 1, Now: 2}
+"""On calls: a rollback lets those end that are not reads, so a stop that is `Now` goes further."""

@@ -10,6 +10,8 @@ from ..tools.endings import error_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..messages.records import CallError
+
 
 def retryable_by(retry_on: tuple[type[BaseException], ...]) -> Callable[[BaseException], bool]:
     """A predicate for the errors that ``retry_on`` names, also inside exception groups.
@@ -30,7 +32,12 @@ def retryable_by(retry_on: tuple[type[BaseException], ...]) -> Callable[[BaseExc
     return is_retryable
 
 
+def as_error(error: BaseException) -> CallError:
+    """An error as the journal keeps that of a call."""
+    return error_of(error, retryable=False)
+
+
 def in_words(error: BaseException) -> str:
     """An error as the journal keeps it: its class and its words, whatever those are."""
-    kept = error_of(error, retryable=False)
+    kept = as_error(error)
     return f"{kept.type}: {kept.message}" if kept.message else kept.type

@@ -55,6 +55,8 @@ def record_of(  # noqa: PLR0917 - the two halves of a call, and where they belon
             "started_at": started_at,
             "ended_at": ended_at,
             "senders": senders,
+            "compensated": started.compensated,
+            "same_as": started.same_as,
         }
     )
 
@@ -339,7 +341,7 @@ def _is_older(carried: CallRecord, unknown: CallRecord, call: ToolCall[Any]) -> 
 
 
 def _key(record: CallRecord) -> str:
-    return equality_of(record.tool, record.version, record.arguments)
+    return equality_of(record.tool, record.version, record.arguments, record.same_as)
 
 
 def _order(record: CallRecord) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from loguru import logger
 from ..journal.base import Recorded
 from ..messages.commands import (
     Command,
+    CompensationDone,
     DeliveryDone,
     Open,
     Save,
@@ -44,6 +45,7 @@ from .mailbox import Envelope, Lane
 from .release import Releases
 from .requests import (
     AbandonRuntime,
+    StartCompensation,
     StartRuntime,
 )
 
@@ -84,7 +86,7 @@ class Services(NamedTuple):
     hub: EventHub
     now: Callable[[], float]
     new_uid: Callable[[], str]
-    runtimes: Callable[[StartRuntime | AbandonRuntime], None]
+    runtimes: Callable[[StartRuntime | AbandonRuntime | StartCompensation], None]
     deliver: Callable[[SessionKey, Delivery], None]
     report: Callable[[SessionKey, object], None]
     dead_letter: Callable[[DeadLetter], None]
@@ -378,6 +380,7 @@ class RecordedActor(AsyncioActor):
         super()._actor_loop_teardown(ended, envelope, result)
 
     DECIDED: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        CompensationDone: _apply,
         DeliveryDone: _apply,
         Save: _apply,
         Say: _apply,

@@ -10,13 +10,16 @@ from .mailbox import Envelope
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from pydantic import BaseModel
 
+    from ..messages.commands import CompensationDone
     from ..messages.ids import SessionKey
     from ..messages.message import MessageOutcome, SessionMessage
     from ..messages.policies import Chooser, How, Policy
     from ..messages.reasons import Backlog, Reason, TurnOutcome
+    from ..messages.records import CallRecord
     from .control import RuntimeControl
     from .future import Future
     from .session_face import Receipt
@@ -73,6 +76,38 @@ class StopAgain(NamedTuple):
     turn: int
 
 
+class RollbackResult(NamedTuple):
+    """What a rollback came to.
+
+    Args:
+        turn: the turn that was to be undone, or None when none ran.
+        outcome: how it ended: rolled back, or not, because something stood in the way; None when
+            none ran, or when it was asked for within the turn itself, which has not ended yet.
+        detail: what stood in the way, or could not be undone, in words.
+    """
+
+    turn: int | None
+    outcome: TurnOutcome | None
+    detail: str = ""
+
+
+class RollbackRequest(NamedTuple):
+    """Undo the running turn; from within that turn the answer does not wait for its end."""
+
+    grace: float
+    detail: str
+    from_within: bool
+    rolled_back: Future[RollbackResult]
+
+
+class RollbackAgain(NamedTuple):
+    """A rollback that an earlier incarnation was asked for, of turn ``turn``."""
+
+    request: RollbackRequest
+    rolled_back: Future[RollbackResult]
+    turn: int
+
+
 class OutcomeRequest(NamedTuple):
     """Tell how a message ended, when it has."""
 
@@ -121,6 +156,14 @@ class StartRuntime(NamedTuple):
     given: TurnInput
     control: RuntimeControl
     delay: float
+
+
+class StartCompensation(NamedTuple):
+    """To the runtime supervisor: undo a completed call, and tell the session by ``report``."""
+
+    key: SessionKey
+    call: CallRecord
+    report: Callable[[CompensationDone], object]
 
 
 class AbandonRuntime(NamedTuple):

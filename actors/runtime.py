@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from ..messages.errors import WavebreakError
 from ..messages.message import Reply
-from ..messages.policies import Now
+from ..messages.policies import Now, Rollback
 from ..messages.reasons import Reason
 from ..messages.text import check_text
 from .actor import AsyncioActor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Self
 
-    from ..messages.policies import How
+    from ..messages.policies import Way
     from .exit import Exit, Notice
     from .mailbox import Envelope
     from .reference import LoopActorRef
@@ -172,10 +172,14 @@ class RuntimeActor(AsyncioActor):
         # A context of its own: the agent and its tools are no part of the actor's.
         self._actor_work = self._loop.create_task(self._actor_attempt())
 
-    def _actor_told(self, how: How) -> None:
-        self._actor_engine.told(how)
-        if isinstance(how, Now) and self._actor_agent_runs and self._actor_work is not None:
-            self._actor_work.cancel()
+    def _actor_told(self, how: Way) -> None:
+        engine = self._actor_engine
+        engine.told(how)
+        if not engine.control.fenced or not self._actor_agent_runs or self._actor_work is None:
+            return
+        if isinstance(how, Rollback) and engine.is_writing_inline:
+            return  # it would be cancelled with the agent, which ends at the boundary behind it
+        self._actor_work.cancel()
 
     async def _actor_attempt(self) -> None:
         """Run the agent, then wait for its calls; nothing that it raises leaves this coroutine."""
@@ -247,7 +251,10 @@ class RuntimeActor(AsyncioActor):
         """Let go of what the agent left: calls that still run, and the turn's dependencies."""
         engine = self._actor_engine
         if engine.is_running:
-            engine.cancel()
+            if isinstance(engine.control.how, Rollback):
+                engine.cancel_reads()
+            else:
+                engine.cancel()
             await self._actor_drained()
         await self._actor_engine.scope.close()
 

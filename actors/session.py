@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import pykka
 from loguru import logger
 
 from ..messages.commands import (
@@ -16,10 +18,12 @@ from ..messages.commands import (
 )
 from ..messages.dead_letters import DeadLetter, DeadLetterKind
 from ..messages.events import (
+    CompensationStarted,
     Delta,
     Event,
     MessageEnded,
     Progressed,
+    RollbackStarted,
     Said,
     SessionOpened,
     StopRequested,
@@ -39,12 +43,14 @@ from .recorded import RecordedActor, Services
 from .requests import (
     AbandonRuntime,
     Barrier,
+    StartCompensation,
     StartRuntime,
 )
 from .steps import is_awaitable
 from .turn_engine import TurnInput
 
 if TYPE_CHECKING:
+    from ..messages.commands import CompensationDone
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
     from ..messages.records import CallRecord, PartialResults
@@ -217,11 +223,12 @@ class SessionActor(BacklogActor):
         if self._control is not None and self.state.running is not None:
             self._control.tell_stop(event.how, event.reason)
 
-    def _let_go(self, event: TurnEnded) -> None:
-        """The turn has ended; a runtime that has not is fenced, and nobody waits for it."""
-        if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
-            self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
-        self._messages = ()
+    def _let_go(self, event: TurnEnded | RollbackStarted) -> None:
+        """The turn has ended, or is undone; nobody waits for a runtime that has not ended."""
+        if isinstance(event, TurnEnded):
+            if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
+                self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
+            self._messages = ()
         control, self._control = self._control, None
         if control is not None and not control.ended:
             self._services.runtimes(AbandonRuntime(self._key, control))
@@ -266,6 +273,18 @@ class SessionActor(BacklogActor):
                 if delivery.delivery_id == event.delivery_id:
                     self._services.deliver(self._key, delivery)
 
+    def _compensate(self, event: CompensationStarted) -> None:
+        """Have the call undone; not before it is durable that it is, so that it ends after all."""
+        undoing = self.state.undoing
+        if undoing is not None and undoing.left[0].call_id == event.call_id:
+            call = undoing.left[0]
+            self._services.runtimes(StartCompensation(self._key, call, self._compensated))
+
+    def _compensated(self, done: CompensationDone) -> None:
+        """Take the supervisor's report, or leave it to the next incarnation."""
+        with contextlib.suppress(pykka.ActorDeadError):  # there is none: the system closes
+            self.hand(done)
+
     def _call_hooks(self, event: TurnEnded) -> None:
         kind, left = type(self), event.partial_results
         interrupted = event.outcome is TurnOutcome.INTERRUPTED and left is not None
@@ -290,6 +309,7 @@ class SessionActor(BacklogActor):
         TurnRestarted: _start_runtime,
         Progressed: _admit_wave,
         StopRequested: _tell_stop,
+        RollbackStarted: _let_go,
         TurnEnded: _let_go,
     }
 
@@ -297,6 +317,7 @@ class SessionActor(BacklogActor):
         SessionOpened: BacklogActor._attend,  # noqa: SLF001 - it is one actor in several files
         MessageEnded: _tell_outcome,
         Said: _post,
+        CompensationStarted: _compensate,
         TurnEnded: _tell_turn_ended,
     }
 

@@ -18,7 +18,14 @@ from .backlog_face import BacklogFace
 from .current import is_within, refuse_within
 from .future import Future
 from .mailbox import Envelope, Lane
-from .requests import OutcomeRequest, ReadRequest, SendRequest, StopRequest, Told
+from .requests import (
+    OutcomeRequest,
+    ReadRequest,
+    RollbackRequest,
+    SendRequest,
+    StopRequest,
+    Told,
+)
 from .session_future import SessionFuture
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
     from .hub import EventStream
-    from .requests import StopResult
+    from .requests import RollbackResult, StopResult
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -257,6 +264,31 @@ class Session(BacklogFace):
         request = stop_request(self.key, how, backlog, reason, stopped)
         self._gate.put(self.key, Envelope(request), Lane.CONTROL)
         return stopped
+
+    def rollback(self, grace: float = 5.0, *, reason: str = "") -> Future[RollbackResult]:
+        """Undo the running turn, as the policy ``Rollback`` does, without a message.
+
+        Its calls may end, reads are cancelled; then those that completed are compensated, back to
+        where the chain of interruptions began, and its messages end as cancelled. Done when the
+        turn has ended; inside that turn as soon as it is durable. Idle, there is nothing to do.
+
+        Args:
+            grace: seconds that calls have to end in.
+            reason: in words; told to subscribers.
+
+        Raises:
+            InvalidMessage: an argument cannot be used.
+            SystemClosed: the system does not run.
+        """
+        number = isinstance(grace, int | float) and not isinstance(grace, bool)
+        if not number or not 0 <= grace < inf:
+            msg = f"grace={grace!r}: give seconds, 0 or more"
+            raise InvalidMessage(msg)
+        check_text("reason", reason)
+        done: Future[RollbackResult] = SessionFuture(self.key, self._gate.loop)
+        request = RollbackRequest(float(grace), reason, is_within(self.key), done)
+        self._gate.put(self.key, Envelope(request))
+        return done
 
     def tell(self, message: object) -> None:
         """Send the session's actor a message of your own, for its ``on_receive``; not durable."""

@@ -87,7 +87,7 @@ class Turn:
 
     @property
     def previous(self) -> PartialResults | None:
-        """What the interrupted turns before this one left; None when the last one finished."""
+        """What the interrupted turns before this one left; None if that finished or was undone."""
         return self._engine.input.previous
 
     @property

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from ..messages.errors import Detached
 from .mailbox import Envelope, Lane
-from .requests import OutcomeRequest, ShutdownRequest, StopAgain, StopRequest, StopResult
+from .requests import (
+    OutcomeRequest,
+    RollbackAgain,
+    RollbackRequest,
+    RollbackResult,
+    ShutdownRequest,
+    StopAgain,
+    StopRequest,
+    StopResult,
+)
 
 if TYPE_CHECKING:
     from ..messages.events import TurnEnded
@@ -19,11 +28,12 @@ if TYPE_CHECKING:
 class Waiters:
     """Everyone whom a session still owes an answer; they outlive a crash of its actor."""
 
-    __slots__ = ("_outcomes", "_stops", "shutdown")
+    __slots__ = ("_outcomes", "_rollbacks", "_stops", "shutdown")
 
     def __init__(self) -> None:
         self._outcomes: dict[str, list[Future[MessageOutcome]]] = {}
         self._stops: tuple[StopAgain, ...] = ()
+        self._rollbacks: tuple[RollbackAgain, ...] = ()
         self.shutdown: ShutdownRequest | None = None
 
     @property
@@ -39,6 +49,10 @@ class Waiters:
         """Somebody waits for the running turn, ``turn``, to end."""
         self._stops += (StopAgain(request, request.stopped, stamp, turn),)
 
+    def add_rollback(self, request: RollbackRequest, turn: int) -> None:
+        """Somebody waits for the running turn, ``turn``, to be undone."""
+        self._rollbacks += (RollbackAgain(request, request.rolled_back, turn),)
+
     def tell_outcome(self, message_id: str, outcome: MessageOutcome) -> None:
         """Answer those who wait for this message."""
         for waiter in self._outcomes.pop(message_id, ()):
@@ -53,6 +67,9 @@ class Waiters:
         stops, self._stops = self._stops, ()
         for stop in stops:
             stop.stopped.try_set(StopResult(event.turn, event.outcome))
+        rollbacks, self._rollbacks = self._rollbacks, ()
+        for asked in rollbacks:
+            asked.rolled_back.try_set(RollbackResult(event.turn, event.outcome, event.detail))
 
     def tell_quiet(self) -> None:
         """Answer who waits for the session to come to rest."""
@@ -66,6 +83,8 @@ class Waiters:
                 mailbox.put(Envelope(OutcomeRequest(message_id, waiter)), bounded=False)
         for stop in self._stops:
             mailbox.put(Envelope(stop), Lane.CONTROL)
+        for asked in self._rollbacks:
+            mailbox.put(Envelope(asked), bounded=False)
         if self.shutdown is not None:
             mailbox.put(Envelope(self.shutdown), Lane.CONTROL)
 
@@ -80,4 +99,6 @@ class Waiters:
                 waiter.try_set_error(detached)
         for stop in self._stops:
             stop.stopped.try_set(StopResult(None, None))
+        for asked in self._rollbacks:
+            asked.rolled_back.try_set(RollbackResult(asked.turn, None, "the system was closed"))
         self.tell_quiet()

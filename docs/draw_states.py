@@ -26,6 +26,7 @@ from wavebreak.actors.machine.table import TABLE, Row, decide
 from wavebreak.messages.commands import (
     AsideDone,
     Command,
+    CompensationDone,
     Edit,
     Open,
     Progress,
@@ -40,10 +41,11 @@ from wavebreak.messages.commands import (
     Take,
     TimeIsUp,
     TokenCancelled,
+    UndoTurn,
     Withdraw,
 )
 from wavebreak.messages.errors import WavebreakError
-from wavebreak.messages.ids import SessionKey
+from wavebreak.messages.ids import CallId, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Reply, UserMessage
 from wavebreak.messages.policies import (
     AfterWave,
@@ -53,9 +55,11 @@ from wavebreak.messages.policies import (
     Enqueue,
     Now,
     Reject,
+    Rollback,
     Steer,
 )
-from wavebreak.messages.reasons import Backlog, Reason
+from wavebreak.messages.reasons import Backlog, CallStatus, Effect, Reason
+from wavebreak.messages.records import CallDone, CallStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +77,19 @@ BESIDE_THE_TABLE: Final = ((Status.RECOVERING, Status.FAILED, "the journal canno
 NOTHING: Final = "-"
 MOST_WAITING: Final = 1
 LATER: Final = 1e6
+BOOKED: Final = CallStarted(
+    call_id=CallId("1.1.1.1"),
+    tool="book",
+    version="",
+    arguments={},
+    effect=Effect.ONCE,
+    protected=False,
+    timeout=None,
+    carry=True,
+    idempotency_key=IdempotencyKey("uid-1.1.1.1"),
+    compensated=True,
+)
+"""The one call that is ever made there; it can be undone."""
 
 
 class Move(NamedTuple):
@@ -134,6 +151,8 @@ def _begins(before: SessionState, after: SessionState) -> bool:
 def _shape(state: SessionState) -> object:
     running = state.running
     stop = None if running is None else running.stop
+    if stop is not None and isinstance(stop.how, Rollback):
+        stop = stop._replace(reason=Reason.ROLLBACK, by=())  # it makes no other move
     return (
         state.status,
         # One message that waits is as good as another, but for its deadline and its place.
@@ -142,8 +161,39 @@ def _shape(state: SessionState) -> object:
         bool(state.covers.stamp),
         running and (running.attempt, running.deadline_at),
         # What a stop does to the backlog it has done; that it is one, counts until the turn ends.
-        stop and (type(stop.how), stop.reason, stop.backlog is None, bool(stop.by)),
+        stop
+        and (
+            type(stop.how),
+            stop.reason,
+            stop.backlog is None,
+            bool(stop.by),
+            stop.undoing is None,
+        ),
+        _booked(state),
     )
+
+
+def _booked(state: SessionState) -> int:
+    """How far the one call has come, where that makes a difference."""
+    running = state.running
+    if running is None or state.epoch > 1 or len(state.waiting) > 1:
+        return 0
+    stop = running.stop
+    if stop is not None and not isinstance(stop.how, Rollback):
+        return 0
+    return len(running.log) if running.wave else 0
+
+
+def _booking(state: SessionState) -> Iterator[Command]:
+    """The beginning and the end of the one call, where nothing else was done."""
+    running = state.running
+    if state.status is not Status.RUNNING or running is None or state.waiting:
+        return
+    if not running.log:
+        yield Progress(0.0, state.fence, (), 0, 1, (BOOKED,))
+    elif running.open:
+        done = CallDone(1, BOOKED.call_id, BOOKED.tool, CallStatus.COMPLETED)
+        yield Progress(0.0, state.fence, (done,), 1)
 
 
 def _commands(state: SessionState) -> Iterator[Command]:
@@ -155,6 +205,7 @@ def _commands(state: SessionState) -> Iterator[Command]:
             (AfterWave(), None),
             (AfterWave(), 1.0),
             (Now(), None),
+            (Rollback(), None),
             (Enqueue(), None),
             (Steer(), None),
             (Collect(), None),
@@ -172,13 +223,17 @@ def _commands(state: SessionState) -> Iterator[Command]:
         yield AsideDone(at, waiting.message.message_id, "drawn", "")
     yield Resume(at)
     yield Take(at, fence)
+    yield UndoTurn(at, 5.0, "")
+    yield CompensationDone(at, BOOKED.call_id, None)
     yield Shutdown(at, AfterWave())
     yield TokenCancelled(at, fence, "")
     yield TimeIsUp(at)
     yield TimeIsUp(LATER)
     yield Progress(at, fence)
-    yield StepDone(at, fence, "step", None)
-    yield Say(at, fence, "words")
+    yield from _booking(state)
+    if state.running is None or not state.running.log:
+        yield StepDone(at, fence, "step", None)
+        yield Say(at, fence, "words")
     yield Save(at, fence, {})
     for reply, interrupted, retry_after in (
         (Reply(text="reply"), False, None),

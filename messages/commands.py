@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .ids import DeliveryId, Fence
+from .ids import CallId, DeliveryId, Fence
 from .message import Reply, SessionMessage
-from .policies import How, Policy
+from .policies import How, Policy, Way
 from .reasons import Backlog, DeliveryStatus, Reason
-from .records import CallDone, CallStarted
+from .records import CallDone, CallError, CallStarted
 
 
 class Open(NamedTuple):
@@ -46,7 +46,7 @@ class Stop(NamedTuple):
 
     at: float
     stamp: int
-    how: How
+    how: Way
     backlog: Backlog
     reason: Reason
     detail: str
@@ -71,6 +71,25 @@ class Edit(NamedTuple):
     at: float
     message_id: str
     text: str
+
+
+class UndoTurn(NamedTuple):
+    """Somebody asks for the running turn to be rolled back, without a message."""
+
+    at: float
+    grace: float
+    detail: str
+
+
+class CompensationDone(NamedTuple):
+    """A call was undone, or could not be; ``error`` is what the last try raised.
+
+    It has no fence: a call is undone for the session, whichever incarnation asked for it.
+    """
+
+    at: float
+    call_id: CallId
+    error: CallError | None
 
 
 class Shutdown(NamedTuple):
@@ -211,5 +230,6 @@ class Streamed(NamedTuple):
 
 
 Report = Progress | StepDone | Say | Save | Take | RuntimeExit
-Asked = Send | Stop | Resume | Withdraw | Edit | Shutdown
-Command = Open | Asked | TokenCancelled | TimeIsUp | DeliveryDone | AsideDone | Report
+Asked = Send | Stop | UndoTurn | Resume | Withdraw | Edit | Shutdown
+Ended = DeliveryDone | AsideDone | CompensationDone
+Command = Open | Asked | TokenCancelled | TimeIsUp | Ended | Report

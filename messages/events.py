@@ -21,7 +21,7 @@ from pydantic import (
 from .ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from .message import Reply, SessionMessage, of_its_class
 from .model import Frozen
-from .policies import How, Policy
+from .policies import Policy, Way
 from .reasons import (
     Backlog,
     CallStatus,
@@ -262,12 +262,75 @@ class StopRequested(Event):
 
     kind: Literal["stop_requested"] = "stop_requested"
     turn: int | None = None
-    how: How
+    how: Way
     reason: Reason
     detail: str = ""
     by: str | None = None
     backlog: Backlog | None = None
     covers: int | None = None
+
+
+class RollbackStarted(Event):
+    """The calls of the running turn have ended, and are undone now.
+
+    Args:
+        calls: those that are compensated, in that order: the last one that was begun first. With
+            none the turn ends at once.
+    """
+
+    kind: Literal["rollback_started"] = "rollback_started"
+    turn: int
+    calls: tuple[CallId, ...]
+
+
+class RollbackRefused(Event):
+    """The running turn cannot be undone: it ends as if it had been told to by ``Now``.
+
+    Args:
+        call_id: the call that stands in the way; one of several.
+        tool: its tool.
+        detail: why it does, in words.
+    """
+
+    kind: Literal["rollback_refused"] = "rollback_refused"
+    turn: int
+    call_id: CallId
+    tool: str
+    detail: str
+
+
+class CompensationStarted(Event):
+    """A completed call is being undone; told again by an incarnation that does not know its end.
+
+    Args:
+        call_id: the call that is undone.
+        tool: its tool.
+        idempotency_key: what the undoing hands to foreign systems, the same at every try.
+    """
+
+    kind: Literal["compensation_started"] = "compensation_started"
+    turn: int
+    call_id: CallId
+    tool: str
+    idempotency_key: IdempotencyKey
+
+
+class CompensationEnded(Event):
+    """A completed call was undone, or could not be after every try.
+
+    Args:
+        call_id: the call.
+        tool: its tool.
+        status: completed, or failed.
+        error: what the last try raised.
+    """
+
+    kind: Literal["compensation_ended"] = "compensation_ended"
+    turn: int
+    call_id: CallId
+    tool: str
+    status: CallStatus
+    error: CallError | None = None
 
 
 class ExecutionCancelled(Event):
@@ -406,6 +469,10 @@ AnyEvent = Annotated[
     | Saved
     | Delta
     | StopRequested
+    | RollbackStarted
+    | RollbackRefused
+    | CompensationStarted
+    | CompensationEnded
     | ExecutionCancelled
     | CancellationHandled
     | TurnEnded

@@ -39,6 +39,20 @@ class Now(Frozen):
     grace: Seconds = 5.0
 
 
+class Rollback(Frozen):
+    """Undo the running turn: fence it at once, let its calls end, then compensate them.
+
+    Reads are cancelled, other calls may finish. A completed ``once`` call that nothing undoes, or
+    a call of which nobody knows whether it happened, refuses it; then it was a :class:`Now`.
+
+    Args:
+        grace: seconds that calls have to end in; what has not by then is unknown.
+    """
+
+    kind: Literal["rollback"] = "rollback"
+    grace: Seconds = 5.0
+
+
 class Enqueue(Frozen):
     """Let the running turn go on; the message waits for a turn of its own."""
 
@@ -75,17 +89,20 @@ class Aside(Frozen):
     kind: Literal["aside"] = "aside"
 
 
-Policy = AfterWave | Now | Enqueue | Steer | Collect | Reject | Aside
+Policy = AfterWave | Now | Rollback | Enqueue | Steer | Collect | Reject | Aside
 Chooser = Callable[[SessionMessage, SessionView], Policy | Awaitable[Policy]]
 """Chooses the policy of a message by what it says and what the session does; plain or async."""
 
 How = AfterWave | Now
 """The ways in which :meth:`Session.stop` stops a turn."""
 
+Way = AfterWave | Now | Rollback
+"""The ways in which a turn is told to end; also :meth:`Session.rollback` is one."""
+
 POLICIES: Final = frozenset(get_args(Policy))
 """The classes themselves: the table is by class, and the journal knows no subclass of them."""
 
-INTERRUPTING: Final = (AfterWave, Now)
+INTERRUPTING: Final = (AfterWave, Now, Rollback)
 """The policies that end a running turn."""
 
 
@@ -110,3 +127,8 @@ class Debounce:
             if not number or not 0 < seconds < inf:
                 msg = f"Debounce({name}={seconds!r}): give seconds, more than 0"
                 raise InvalidSetting(msg)
+
+
+def fences(how: Way) -> bool:
+    """Whether a turn that is told to end so may not speak, save or start anything any more."""
+    return not isinstance(how, AfterWave)

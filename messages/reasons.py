@@ -47,6 +47,10 @@ class TurnOutcome(StrEnum):
     STOPPED = "stopped"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    """What it and the turns before it did was undone."""
+    ROLLBACK_FAILED = "rollback_failed"
+    """It was undone but for what could not be."""
 
 
 class Reason(StrEnum):
@@ -57,6 +61,8 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     DEADLINE = "deadline"
     DISCONNECT = "disconnect"
+    ROLLBACK = "rollback"
+    """Somebody asked for the turn to be undone."""
     SHUTDOWN = "shutdown"
     ERROR = "error"
     """The agent raised."""

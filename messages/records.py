@@ -39,6 +39,9 @@ class CallStarted(NamedTuple):
             seconds.
         idempotency_key: what the tool hands to foreign systems; an old one after a retry.
         answered_from: the call whose result answers this one, which is then not started.
+        compensated: whether its tool has a function that undoes it in a rollback.
+        same_as: what the tool's ``same_as`` says of the arguments, as JSON; it stands for them
+            when calls are compared.
     """
 
     call_id: CallId
@@ -51,6 +54,8 @@ class CallStarted(NamedTuple):
     carry: bool | float
     idempotency_key: IdempotencyKey
     answered_from: CallId | None = None
+    compensated: bool = False
+    same_as: str | None = None
 
 
 class CallDone(NamedTuple):
@@ -87,6 +92,8 @@ class CallRecord(Frozen):
         started_at: seconds since the epoch.
         ended_at: seconds since the epoch.
         senders: whose messages the turn worked on; a result is not carried to other people.
+        compensated: whether its tool has a function that undoes it in a rollback.
+        same_as: what the tool's ``same_as`` says of the arguments, as JSON.
     """
 
     call_id: CallId
@@ -106,6 +113,8 @@ class CallRecord(Frozen):
     started_at: float = 0.0
     ended_at: float = 0.0
     senders: tuple[str | None, ...] = ()
+    compensated: bool = False
+    same_as: str | None = None
 
     @property
     def origin(self) -> CallId:

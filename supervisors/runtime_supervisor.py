@@ -17,7 +17,7 @@ from ..actors.exit import Exit
 from ..actors.failures import in_words
 from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane
-from ..actors.requests import AbandonRuntime, StartRuntime
+from ..actors.requests import AbandonRuntime, StartCompensation, StartRuntime
 from ..actors.runtime import Abandon
 from ..actors.standing import Standing
 from ..actors.turn_engine import TurnEngine
@@ -25,6 +25,7 @@ from ..messages.commands import RuntimeExit
 from ..messages.policies import Now
 from ..messages.reasons import Reason
 from .children import Report, ReportKind
+from .compensations import CompensationDown, Compensations, Undoing, give_up
 from .policy import Action
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..actors.reference import LoopActorRef
     from ..actors.runtime import RuntimeActor
     from ..actors.turn_engine import Environment
-    from ..messages.ids import SessionKey
+    from ..messages.ids import CallId, SessionKey
     from .restart_policy import RestartPolicy
 
 
@@ -76,16 +77,24 @@ class RuntimeId(NamedTuple):
 class Runtimes:
     """The runtimes of all sessions, over all lives of the actor that supervises them.
 
+    So are the calls that are being undone.
+
     Args:
         loop: where they live.
     """
 
-    __slots__ = ("abandoned", "children", "place")
+    __slots__ = ("abandoned", "children", "place", "undoings")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.place: Standing[RuntimeSupervisor] = Standing(loop)
         self.children: dict[SessionKey, Child] = {}
         self.abandoned: set[Child] = set()
+        self.undoings: dict[tuple[SessionKey, CallId], Undoing] = {}
+
+    def hand(self, message: object) -> None:
+        """Tell the supervisor, or the next one; when the system has closed, nobody."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.place.hand(message)
 
     def has(self, key: SessionKey) -> bool:
         """Whether a runtime of this session has not ended, be it abandoned or not."""
@@ -94,6 +103,9 @@ class Runtimes:
     async def end(self) -> None:
         """Fence and abandon what still runs; the sessions have ended their turns before."""
         left: list[Future[Any]] = []
+        for undoing in give_up(self.undoings):
+            left.append(_end_of(undoing))
+            undoing.stop(block=False)
         for child in (*self.children.values(), *self.abandoned):
             child.successor = None
             if child.timer is not None:
@@ -123,6 +135,7 @@ class RuntimeSupervisor(AsyncioActor):
         environment: what all turns share.
         policy: how often a turn is attempted.
         grace: seconds to wait for the runtime that another incarnation of a session left.
+        compensate_timeout: seconds one try to undo a call may take.
         tell: told how to make a report of an end, if anybody wants it.
     """
 
@@ -134,6 +147,7 @@ class RuntimeSupervisor(AsyncioActor):
         policy: RestartPolicy,
         grace: float = 5.0,
         *,
+        compensate_timeout: float = 60.0,
         tell: Callable[[Callable[[], Report]], None],
     ) -> None:
         super().__init__(mailbox=runtimes.place.mailbox)
@@ -145,12 +159,16 @@ class RuntimeSupervisor(AsyncioActor):
         self._tell = tell
         self._children = runtimes.children
         self._abandoned = runtimes.abandoned
+        self._compensations = Compensations(
+            runtimes.undoings, environment, policy, compensate_timeout, runtimes.hand
+        )
 
     def on_start(self) -> None:
-        """Take over the runtimes that the one before has left."""
+        """Take over the runtimes that the one before has left, and the calls it had undone."""
         self._runtimes.place.take(self)
         for child in (*self._children.values(), *self._abandoned):
             self._adopt(child)
+        self._compensations.adopt(self._loop)
 
     def _adopt(self, child: Child) -> None:
         child.supervisor = self
@@ -181,6 +199,12 @@ class RuntimeSupervisor(AsyncioActor):
         message: object = envelope.message
         handler = self._actor_direct.get(type(message))
         return super().handle(envelope) if handler is None else handler(self, message)
+
+    def _compensate(self, order: StartCompensation) -> None:
+        self._compensations.start(order)
+
+    def _compensation_down(self, message: CompensationDown) -> None:
+        self._compensations.down(message, self._loop)
 
     # --- starting ---
 
@@ -306,6 +330,8 @@ class RuntimeSupervisor(AsyncioActor):
         StartRuntime: _order,
         RuntimeDown: _down,
         AbandonRuntime: _abandon,
+        StartCompensation: _compensate,
+        CompensationDown: _compensation_down,
     }
 
     async def on_stop(self) -> None:  # type: ignore[override]

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+OF_EXTRAS: Final = {"tools/retrying.py": "tenacity"}
+"""The files of the core that may import what is of an extra, when it is asked for."""
+
 CORE: Final = frozenset({"messages", "tools", "journal", "actors", "supervisors", "system"})
 BELOW: Final[dict[str, frozenset[str]]] = {
     "messages": frozenset(),
@@ -163,7 +166,15 @@ def test_a_file_of_the_core_imports_nothing_but_the_core_dependencies(path: Path
         for where, name in absolute_imports(path)
         if name not in CORE_DEPENDENCIES and name not in sys.stdlib_module_names
     ]
-    assert foreign == []
+    optional = OF_EXTRAS.get(path.relative_to(ROOT).as_posix(), "")
+    assert [(where, name) for where, name in foreign if name != optional] == []
+
+
+@pytest.mark.parametrize("extra", OF_EXTRAS.values())
+def test_importing_the_package_does_not_import_what_is_of_an_extra(extra: str) -> None:
+    code = f"import sys, wavebreak; sys.exit({extra!r} in sys.modules)"
+    path = os.pathsep.join([str(ROOT / ".types"), *sys.path])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 def test_every_folder_with_code_is_listed_as_a_package_and_has_a_place_in_the_order() -> None:

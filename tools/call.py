@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..messages.errors import InvalidArguments, PlanError
 from .references import PLAIN, replace, targets
+from .sameness import same_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,14 +19,20 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
-def equality_of(tool_name: str, version: str, json_arguments: Mapping[str, Any]) -> str:
+def equality_of(
+    tool_name: str, version: str, json_arguments: Mapping[str, Any], same_as: str | None = None
+) -> str:
     """What makes two calls equal: the tool, its version and its arguments, in canonical form.
 
     Args:
         tool_name: the tool's name.
         version: the tool's version.
         json_arguments: validated, in their JSON form, as a call record keeps them.
+        same_as: what the tool's own ``same_as`` says instead of the arguments, as JSON.
     """
+    if same_as is not None:
+        # Three items and a text: no call is equal to it that is equal by its arguments.
+        return repr((tool_name, version, same_as))
     if _are_plain(json_arguments):
         # Six times as fast; told apart from the other form by its brackets.
         return repr((tool_name, version, tuple(json_arguments.items())))
@@ -35,7 +42,7 @@ def equality_of(tool_name: str, version: str, json_arguments: Mapping[str, Any])
 class ToolCall(Generic[T_co]):
     """A tool with validated arguments; made by calling the tool, and immutable."""
 
-    __slots__ = ("_equality", "_is_again", "_is_fresh", "_json", "_tool", "_valid")
+    __slots__ = ("_equality", "_is_again", "_is_fresh", "_json", "_same_as", "_tool", "_valid")
 
     def __init__(
         self, tool: Tool[Any, T_co], valid: Any, *, is_fresh: bool = False, is_again: bool = False
@@ -46,6 +53,7 @@ class ToolCall(Generic[T_co]):
         self._is_again = is_again
         self._json: dict[str, Any] | None = None
         self._equality: str | None = None
+        self._same_as: str | None = None
 
     def __repr__(self) -> str:
         words = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -97,8 +105,21 @@ class ToolCall(Generic[T_co]):
     def equality(self) -> str:
         """What makes it equal to another call; see :func:`equality_of`."""
         if self._equality is None:
-            self._equality = equality_of(self._tool.name, self._tool.version, self.json_arguments)
+            tool = self._tool
+            self._equality = equality_of(tool.name, tool.version, self.json_arguments, self.same_as)
         return self._equality
+
+    @property
+    def same_as(self) -> str | None:
+        """What the tool's ``same_as`` says of the arguments, as JSON; None when it has none.
+
+        Raises:
+            ToolDefinitionError: it raised, or gave something that is no JSON.
+        """
+        function = self._tool.same_as
+        if function is not None and self._same_as is None:
+            self._same_as = same_key(self._tool.name, function, self.arguments)
+        return self._same_as
 
 
 class DeferredCall(ToolCall[T_co]):

@@ -198,6 +198,8 @@ def record_of(prepared: Prepared, end: CallEnd, *, turn: int = 0, attempt: int =
         status=end.status,
         result=end.result,
         error=end.error,
+        compensated=tool.compensation is not None,
+        same_as=call.same_as,
     )
 
 

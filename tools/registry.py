@@ -24,10 +24,11 @@ class Toolbox:
         ToolDefinitionError: something is no tool, or a name is there twice.
     """
 
-    __slots__ = ("_tools",)
+    __slots__ = ("_compensated", "_tools")
 
     def __init__(self, tools: Iterable[Tool[..., Any]] = ()) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
+        self._compensated: dict[tuple[str, str], Tool[..., Any]] = {}
         for one in tools:
             self._add(one)
 
@@ -63,6 +64,25 @@ class Toolbox:
             InvalidArguments: the tool does not take the arguments.
         """
         return self[name].bind(arguments)
+
+    def remember(self, tool: Tool[..., Any]) -> None:
+        """Keep a tool that was called and has a compensation, for a rollback."""
+        self._compensated[tool.name, tool.version] = tool
+
+    def compensating(self, name: str, version: str) -> Tool[..., Any]:
+        """The tool of a recorded call that is to be undone.
+
+        Raises:
+            UnknownTool: none of that name and version was given, or called in this process.
+        """
+        tool = self._compensated.get((name, version)) or self._tools.get(name)
+        if tool is None or tool.version != version or tool.compensation is None:
+            msg = (
+                f"nothing undoes calls of tool {name!r}, version {version!r}, any more: give the "
+                "tool with its compensate=... to the system, ActorSystem(tools=...)"
+            )
+            raise UnknownTool(msg)
+        return tool
 
     def _add(self, one: object) -> None:
         if not isinstance(one, Tool):

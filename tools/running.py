@@ -15,6 +15,7 @@ from .cancellation import CancellationToken
 from .context import CURRENT
 from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
 from .inline import Inline
+from .retrying import RetriedJob, Tries, TriesEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -60,12 +61,14 @@ class CallRunner:
         "_left",
         "_loop",
         "_makes_tasks",
+        "_no_more_tries",
         "_on_end",
         "_retryable",
         "_scope",
         "_threads",
         "_time",
         "_token",
+        "_trying",
     )
 
     def __init__(
@@ -96,6 +99,8 @@ class CallRunner:
         self._agent: asyncio.Task[Any] | None = None
         self._cancellings = 0
         self._escaped = False  # whether the agent's cancellation came out of the inline call
+        self._trying: set[Tries] | None = None
+        self._no_more_tries = False
 
     @property
     def token(self) -> CancellationToken:
@@ -137,10 +142,30 @@ class CallRunner:
             self._ended(one, endings.skipped(error, retryable=self._retryable(error)))
 
     def _begin(self, one: Prepared) -> None:
-        if one.tool.blocking:
+        tool = one.tool
+        if tool.blocking:
             self._begin_in_thread(one)
-        else:
+        elif tool.retries is None:
             one.handle = self._task(self._perform(one), one.call_id)
+        else:
+            one.handle = self._task(self._perform(one, self._tried), one.call_id)
+
+    async def _tried(self, one: Prepared) -> Any:
+        """Try an async call as often as its tool says."""
+        tool, arguments = one.tool, one.call.arguments
+        tries = self._tries_of(tool)
+        self._trying = self._trying or set()
+        self._trying.add(tries)
+        try:
+            return await tries.work(
+                lambda: tool.function(**arguments), lambda: one.asked is not None
+            )
+        finally:
+            self._trying.discard(tries)
+
+    def _tries_of(self, tool: Tool[..., Any]) -> Tries:
+        assert tool.retries is not None, "who calls this has looked"
+        return tool.retries.begin(self._retryable)
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._makes_tasks:
@@ -148,18 +173,39 @@ class CallRunner:
         return self._loop.create_task(work, name=name)
 
     def _begin_in_thread(self, one: Prepared) -> None:
-        tool = one.tool
+        call, tool = one.call, one.tool
         self._arm(one, tool.timeout)
+        if tool.retries is None:
+            one.job = BlockingJob(tool.function, call.arguments)
+        else:
+            one.job = RetriedJob(tool.function, call.arguments, self._tries_of(tool))
+        self._submit(one, one.job)
+
+    def _submit(self, one: Prepared, job: BlockingJob) -> None:
         context = copy_context()
         context.run(self._enter, one)
         try:
-            one.job = BlockingJob(tool.function, one.call.arguments)
-            future = self._threads.submit(self._loop, context, one.job)
+            future = self._threads.submit(self._loop, context, job)
         except Exception as error:  # noqa: BLE001  no thread is to be had: this call has failed
             self._ended(one, self._failed(error))
         else:
             one.handle = future
             future.add_done_callback(partial(self._thread_ended, one))
+
+    def _is_tried_again(self, one: Prepared, error: BaseException) -> bool:
+        """Whether a blocking call that raised is tried again, after a wait on the loop."""
+        job = one.job
+        if not isinstance(job, RetriedJob) or one.phase is Phase.ABANDONED:
+            return False
+        if self._no_more_tries:
+            return False
+        seconds = job.tries.wait_after(error)
+        if seconds is None:
+            return False
+        # There already while it waits: so a stop, or the timeout, can withdraw it.
+        one.job = again = job.again(error)
+        one.handle = self._loop.call_later(seconds, self._submit, one, again)
+        return True
 
     def _arm(self, one: Prepared, timeout: float | None) -> None:
         if timeout is not None:
@@ -171,7 +217,9 @@ class CallRunner:
         if self._enters_scope:
             self._scope.enter()
 
-    async def _perform(self, one: Prepared) -> None:
+    async def _perform(
+        self, one: Prepared, work: Callable[[Prepared], Coroutine[Any, Any, Any]] | None = None
+    ) -> None:
         """Run an async call and tell of its end, whatever that is; nothing may escape."""
         CURRENT.set(one)
         if self._enters_scope:
@@ -181,7 +229,10 @@ class CallRunner:
         if tool.timeout is not None:
             self._arm(one, tool.timeout)
         try:
-            value = await tool.function(**one.call.arguments)
+            if work is None:
+                value = await tool.function(**one.call.arguments)
+            else:
+                value = await work(one)
         except BaseException as error:  # out of a task a SystemExit would end the loop
             if isinstance(error, GeneratorExit) and self._is_closing(one):
                 raise
@@ -203,7 +254,9 @@ class CallRunner:
             return False
         if one.handle is not None:
             one.handle.cancel()
-        self._ended(one, endings.SKIPPED)
+        last = one.job.last if isinstance(one.job, RetriedJob) else None
+        # Between two tries it was started, and its end was seen.
+        self._ended(one, endings.SKIPPED if last is None else self._failed(last))
         return True
 
     def _cut(self, one: Prepared) -> None:
@@ -234,6 +287,8 @@ class CallRunner:
             if one.asked is None:
                 self._ask(one, Asked.TIMEOUT)
         elif one.job.withdraw():
+            if one.handle is not None:
+                one.handle.cancel()
             self._ended(one, self._failed(endings.overdue(tool)))
         else:
             error = endings.overdue(tool)
@@ -249,6 +304,8 @@ class CallRunner:
         return _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
 
     def _raised(self, one: Prepared, error: BaseException) -> CallEnd:
+        if isinstance(error, TriesEnded):
+            return self._failed(error.__cause__ or error)
         if not isinstance(error, Exception | asyncio.CancelledError):
             if one.phase is not Phase.ABANDONED:
                 self._fatal = self._fatal or error
@@ -274,6 +331,8 @@ class CallRunner:
             self._ended(one, endings.abandoned(one.tool))
             return
         value, error = future.result()
+        if error is not None and self._is_tried_again(one, error):
+            return
         if error is not None:
             end = self._raised(one, error)
         elif inspect.iscoroutine(value):

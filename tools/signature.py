@@ -73,7 +73,7 @@ class Arguments:
     and it takes positional and keyword arguments as a call gives them.
     """
 
-    __slots__ = ("_adapter", "_names", "_signature", "_tool", "is_plain", "validate")
+    __slots__ = ("_adapter", "_signature", "_tool", "is_plain", "names", "validate")
 
     def __init__(self, tool: str, function: Callable[..., Any], hints: dict[str, Any]) -> None:
         fields = [
@@ -81,7 +81,7 @@ class Arguments:
             for parameter in inspect.signature(function).parameters.values()
         ]
         self._tool = tool
-        self._names = [name for name, _, _ in fields]
+        self.names = [name for name, _, _ in fields]
         self._signature = inspect.signature(function)
         try:
             shape = make_dataclass(tool_class_name(tool), fields, repr=False, eq=False)
@@ -147,7 +147,7 @@ class Arguments:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            msg = f"tool {self._tool!r}: {error}; it takes {', '.join(self._names)}"
+            msg = f"tool {self._tool!r}: {error}; it takes {', '.join(self.names)}"
             raise InvalidArguments(msg) from error
 
     def refusal(self, error: ValidationError) -> InvalidArguments:
@@ -157,8 +157,8 @@ class Arguments:
 
     def _line(self, one: dict[str, Any]) -> str:
         where = list(one["loc"])
-        if where and isinstance(where[0], int) and where[0] < len(self._names):
-            where[0] = self._names[where[0]]
+        if where and isinstance(where[0], int) and where[0] < len(self.names):
+            where[0] = self.names[where[0]]
         argument = ".".join(map(str, where)) or "(all)"
         if one["type"] == "missing":
             return f"argument {argument!r} is missing"
@@ -166,7 +166,7 @@ class Arguments:
             place = one["loc"][0] + 1
             return f"positional argument {place} = {shown(one['input'])} is one too many"
         if one["type"].startswith("unexpected"):
-            takes = ", ".join(self._names) or "no arguments"
+            takes = ", ".join(self.names) or "no arguments"
             return f"unexpected argument {argument!r} = {shown(one['input'])}; it takes {takes}"
         return f"argument {argument!r} = {shown(one['input'])}: {one['msg']}"
 

@@ -15,14 +15,18 @@ from pydantic_core import ArgsKwargs
 from ..messages.errors import InvalidArguments, ToolDefinitionError
 from ..messages.reasons import Effect
 from .call import DeferredCall, ToolCall
+from .compensation import CompletedCall, checked_compensation
 from .references import PLAIN, holds_reference
 from .results import Result
+from .retrying import Retries, checked_retries
+from .sameness import checked_same_as
 from .signature import Arguments, check_function, hints_of, is_blocking
 
 P = ParamSpec("P")
 T = TypeVar("T")
 EffectName = Effect | Literal["read", "idempotent", "once"]
 Carry = bool | float | timedelta
+Undo = Callable[[CompletedCall, Any], Any]
 
 
 class Tool(Generic[P, T]):
@@ -40,6 +44,7 @@ class Tool(Generic[P, T]):
         "accept",
         "blocking",
         "carry",
+        "compensation",
         "description",
         "effect",
         "function",
@@ -49,6 +54,8 @@ class Tool(Generic[P, T]):
         "name",
         "protected",
         "restore",
+        "retries",
+        "same_as",
         "timeout",
         "version",
     )
@@ -61,6 +68,9 @@ class Tool(Generic[P, T]):
         timeout: float | None = None,
         protected: bool = False,
         carry: Carry = True,
+        compensate: Undo | None = None,
+        retries: int | Retries | None = None,
+        same_as: Callable[..., Any] | None = None,
         version: str = "",
         name: str | None = None,
         description: str | None = None,
@@ -74,14 +84,18 @@ class Tool(Generic[P, T]):
         self.timeout = _checked_timeout(self.name, timeout)
         self.protected = _checked_protected(self.name, protected, self.timeout)
         self.carry = _checked_carry(self.name, carry)
+        self.compensation = checked_compensation(self.name, compensate, self.effect)
+        self.retries = checked_retries(self.name, retries, self.effect)
         self.version = _checked_text(self.name, "version", version)
         self.description = getdoc(function) or "" if description is None else description
         _checked_text(self.name, "description", self.description)
         self.blocking = is_blocking(function, hints)
         self.is_read = self.effect is Effect.READ
-        # Not a protected one: cancelling the agent would cancel it.
-        self.is_inlinable = not self.blocking and not self.protected
+        # Not a protected one: cancelling the agent would cancel it. Nor one that is tried again:
+        # cancelled between two tries it ends by an error, and so the agent would not see it.
+        self.is_inlinable = not (self.blocking or self.protected or self.retries)
         self._arguments = Arguments(self.name, function, hints)
+        self.same_as = checked_same_as(self.name, same_as, self._arguments.names)
         result: Result[T] = Result(self.name, hints)
         self.accept = result.accept
         self.restore = result.restore
@@ -176,6 +190,9 @@ def tool(
     timeout: float | None = ...,
     protected: bool = ...,
     carry: Carry = ...,
+    compensate: Undo | None = ...,
+    retries: int | Retries | None = ...,
+    same_as: Callable[..., Any] | None = ...,
     version: str = ...,
     name: str | None = ...,
     description: str | None = ...,
@@ -188,6 +205,9 @@ def tool(
     timeout: float | None = None,
     protected: bool = False,
     carry: Carry = True,
+    compensate: Undo | None = None,
+    retries: int | Retries | None = None,
+    same_as: Callable[..., Any] | None = None,
     version: str = "",
     name: str | None = None,
     description: str | None = None,
@@ -203,12 +223,22 @@ def tool(
         protected: finish within the timeout even when the turn is stopped; needs a timeout.
         carry: whether an equal call of the next turn may be answered by its result, or for how
             long (seconds or a timedelta).
+        compensate: a function of a :class:`CompletedCall` and its result, plain (then it runs in
+            a thread) or async, that undoes the call in a rollback; at least once, so it has to
+            bear being called again. Not for reads.
+        retries: how often a call is tried again within its wave, as a number or as
+            :class:`Retries`; all tries have the same key and share the timeout. Only for "read"
+            and "idempotent"; needs ``wavebreak[retries]``.
+        same_as: what "equal" means for calls of this tool: a function that takes the validated
+            arguments by name and gives anything JSON holds. It is noted with the call: give
+            another version when you change it.
         version: another one is another tool to the ledger.
         name: instead of the function's.
         description: instead of the function's docstring.
 
     Raises:
         ToolDefinitionError: the function or an option cannot be used.
+        MissingExtra: ``retries`` were given, and tenacity is not installed.
     """
     frame = sys._getframe(1)  # noqa: SLF001  annotations may name types local to the caller
     local = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
@@ -220,6 +250,9 @@ def tool(
             timeout=timeout,
             protected=protected,
             carry=carry,
+            compensate=compensate,
+            retries=retries,
+            same_as=same_as,
             version=version,
             name=name,
             description=description,

@@ -10,6 +10,7 @@ from ..messages.errors import WaveInProgress
 from . import endings
 from .execution import Prepared
 from .inline import Inline
+from .retrying import RetriedJob
 from .running import CallRunner
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class WaveRunner(CallRunner):
                 continue
             if self._stopped:
                 self._ended(one, endings.SKIPPED)
-            elif one.gate is not None or one.tool.blocking:
+            elif one.gate is not None or one.tool.blocking or one.tool.retries is not None:
                 self._start_behind_gate(one)
             else:
                 one.handle = self._task(self._perform(one), one.call_id)
@@ -176,9 +177,35 @@ class WaveRunner(CallRunner):
         protected one stays open until it ends or is abandoned.
         """
         self._stopped = True
+        self.end_tries()
         for one in self._wave:
             if one.end is None and not self._withdraw(one):
                 self._cut(one)
+
+    def cancel_reads(self) -> None:
+        """As :meth:`cancel`, but what was started and is not a read goes on to its end."""
+        self._stopped = True
+        self.end_tries()
+        for one in self._wave:
+            if one.end is None and not self._withdraw(one) and one.tool.is_read:
+                self._cut(one)
+
+    @property
+    def is_writing_inline(self) -> bool:
+        """Whether what would be cancelled with the agent's task is a call that is no read."""
+        inline = self._inline
+        return inline is not None and any(
+            one.handle is inline and not one.tool.is_read for one in self._wave
+        )
+
+    def end_tries(self) -> None:
+        """Have no call tried again; what waits for its next try ends by its last error."""
+        self._no_more_tries = True
+        for tries in tuple(self._trying or ()):
+            tries.end()
+        for one in self._wave:
+            if one.end is None and isinstance(one.job, RetriedJob) and one.job.last is not None:
+                self._withdraw(one)
 
     def release(self) -> None:
         """No more waves: let go of who is told of ends, and of the last wave."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ...messages.errors import JournalCorrupt
 from ...messages.events import (
     CancellationHandled,
+    CompensationEnded,
+    CompensationStarted,
     DeliveryEnded,
     Entry,
     Event,
@@ -17,6 +19,8 @@ from ...messages.events import (
     MessagesTaken,
     Progressed,
     Resumed,
+    RollbackRefused,
+    RollbackStarted,
     Said,
     Saved,
     SessionOpened,
@@ -28,7 +32,7 @@ from ...messages.events import (
     WindowExtended,
 )
 from ...messages.message import Delivery, MessageOutcome, Reply
-from ...messages.policies import Aside, Now
+from ...messages.policies import AfterWave, Aside, Now, Rollback, fences
 from ...messages.reasons import (
     CallStatus,
     DeliveryKind,
@@ -50,14 +54,17 @@ from .folds import (
 from .queue import by_admission, come_back, expiry, split, steered_first
 from .state import (
     NOTHING,
+    Ended,
     Remembered,
     Running,
     SessionState,
     Status,
     Stopping,
+    Undoing,
     Waiting,
     earlier,
 )
+from .undoing import after_rollback, chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -274,16 +281,16 @@ def _stop_requested(state: SessionState, event: StopRequested) -> SessionState:
             _at(event), status=Status.CLOSING if closing else Status.IDLE, window=None
         )
     before = running.stop
-    seconds = event.how.grace if isinstance(event.how, Now) else event.how.patience
-    until = event.at + seconds
-    if isinstance(event.how, Now):
+    how = event.how
+    until = event.at + (how.patience if isinstance(how, AfterWave) else how.grace)
+    if fences(how):
         # A stop's bound is the larger of its grace and what protected calls have left.
         protected = (c.timeout or 0.0 for c in running.open if c.protected)
         until = max([until, *(running.wave_started_at + timeout for timeout in protected)])
-    if before is not None and isinstance(before.how, Now) == isinstance(event.how, Now):
+    if before is not None and before.fenced == fences(how):
         # A stop that is told again does not get more time.
         until = min(until, before.until)
-    stop = Stopping(event.how, event.reason, event.detail, until, event.backlog, _by(event))
+    stop = Stopping(how, event.reason, event.detail, until, event.backlog, _by(event))
     if before is not None:
         stop = _told_again(before, stop)
     closing = state.status is Status.CLOSING or event.reason is Reason.SHUTDOWN
@@ -298,7 +305,7 @@ def _by(event: StopRequested) -> tuple[str, ...]:
 def _told_again(before: Stopping, stop: Stopping) -> Stopping:
     """A stop that is told again, or rises, and what it keeps of the one before."""
     stopped = before.backlog is not None
-    decided = stopped or before.reason is Reason.DEADLINE
+    decided = stopped or before.reason is Reason.DEADLINE or isinstance(before.how, Rollback)
     return stop._replace(
         # A shutdown only bounds a turn of which it is clear already how it ends.
         reason=before.reason if decided and stop.reason is Reason.SHUTDOWN else stop.reason,
@@ -306,7 +313,42 @@ def _told_again(before: Stopping, stop: Stopping) -> Stopping:
         backlog=stop.backlog or before.backlog,
         # A message that comes after the stop does not ask for the same as those before it.
         by=before.by if stopped else (*before.by, *stop.by),
+        undoing=before.undoing,
     )
+
+
+def _rollback_started(state: SessionState, event: RollbackStarted) -> SessionState:
+    calls = {record.call_id: record for record in chain_of(state)}
+    return _undoing(state, event, Undoing(tuple(calls[call_id] for call_id in event.calls)))
+
+
+def _rollback_refused(state: SessionState, event: RollbackRefused) -> SessionState:
+    running, stop = _stopping(state)
+    grace = stop.how.grace if isinstance(stop.how, Rollback) else 0.0
+    words = f"not rolled back: {event.detail}"
+    detail = f"{stop.detail}; {words}" if stop.detail else words
+    stop = stop._replace(how=Now(grace=grace), detail=detail)
+    return state.changed(_at(event), running=running._replace(stop=stop))
+
+
+def _compensation_ended(state: SessionState, event: CompensationEnded) -> SessionState:
+    undoing = state.undoing
+    assert undoing is not None, "nothing is undone but in a rollback"
+    ended, *left = undoing.left
+    failed = () if event.status is CallStatus.COMPLETED else (ended,)
+    return _undoing(state, event, Undoing(tuple(left), (*undoing.failed, *failed)))
+
+
+def _undoing(state: SessionState, event: Event, undoing: Undoing) -> SessionState:
+    running, stop = _stopping(state)
+    stop = stop._replace(undoing=undoing)
+    return state.changed(_at(event), running=running._replace(stop=stop))
+
+
+def _stopping(state: SessionState) -> tuple[Running, Stopping]:
+    running = _running(state)
+    assert running.stop is not None, "only what was told to stop is rolled back"
+    return running, running.stop
 
 
 def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
@@ -324,6 +366,8 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     elif waiting:
         waiting = steered_first(waiting)
     finished = event.outcome is TurnOutcome.FINISHED
+    if running.stop is not None and running.stop.undoing is not None:
+        state = state._replace(unknown=after_rollback(state))
     saved = running.saved if finished and running.saved is not None else state.saved
     state = state.changed(
         _at(event),
@@ -334,6 +378,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         previous=event.partial_results,
         saved=saved,
         last_reply=event.reply if finished else state.last_reply,
+        ended=Ended(event.turn, event.outcome, event.detail),
     )
     if event.reply is None or event.delivery_id is None:
         return state
@@ -397,6 +442,10 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     Said: _said,
     Saved: _saved,
     StopRequested: _stop_requested,
+    RollbackStarted: _rollback_started,
+    RollbackRefused: _rollback_refused,
+    CompensationStarted: _unchanged,
+    CompensationEnded: _compensation_ended,
     ExecutionCancelled: _unchanged,
     CancellationHandled: _unchanged,
     TurnEnded: _turn_ended,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...messages.errors import MessageIdReused, MessageRejected, SessionFailed, SystemClosed
 from ...messages.events import MessageAccepted
-from ...messages.policies import AfterWave, Enqueue, Now, Reject
+from ...messages.policies import AfterWave, Enqueue, Now, Reject, Rollback
 from ...messages.reasons import Backlog, MessageStatus, Reason
 from .bounds import drop_oldest, make_room
 from .turns import next_turn, request_stop
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def start(draft: Draft, send: Send) -> None:
     """Accept, and start a turn: the session is free."""
-    if _accept(draft, send):
+    if accept(draft, send):
         next_turn(draft)
 
 
@@ -33,38 +33,38 @@ def start_or_collect(draft: Draft, send: Send) -> None:
 
 def collect(draft: Draft, send: Send) -> None:
     """Accept; the quiet window begins anew, but does not last longer than it may."""
-    if _accept(draft, send, waits=True):
+    if accept(draft, send, waits=True):
         extend_window(draft)
 
 
 def close_window(draft: Draft, send: Send) -> None:
     """Accept, close the quiet window, and start what waits, with this message, as one turn."""
-    if _accept(draft, send):
+    if accept(draft, send):
         start_all(draft)
 
 
 def wait(draft: Draft, send: Send) -> None:
     """Accept; it waits for its turn."""
-    _accept(draft, send, waits=True)
+    accept(draft, send, waits=True)
 
 
 def interrupt(draft: Draft, send: Send) -> None:
     """Accept, and tell the running turn to stop."""
     how = send.policy
-    if _accept(draft, send, waits=True) and isinstance(how, AfterWave | Now):
+    if accept(draft, send, waits=True) and isinstance(how, AfterWave | Now | Rollback):
         request_stop(draft, how, Reason.SUPERSEDED, by=send.message.message_id)
 
 
 def offer(draft: Draft, send: Send) -> None:
     """Accept; the running turn may take it, and goes on."""
-    _accept(draft, send, waits=True)
+    accept(draft, send, waits=True)
 
 
 def join(draft: Draft, send: Send) -> None:
     """A stop is under way: the message waits for its end, and makes it no softer."""
     stop = draft.running.stop
     assert stop is not None
-    if not _accept(draft, send, waits=True):
+    if not accept(draft, send, waits=True):
         return
     if isinstance(send.policy, Now) and not stop.fenced:
         request_stop(draft, send.policy, stop.reason, by=send.message.message_id)
@@ -130,7 +130,7 @@ def not_yet(draft: Draft, command: Command) -> None:
     raise SessionFailed(msg)
 
 
-def _accept(draft: Draft, send: Send, *, waits: bool = False) -> bool:
+def accept(draft: Draft, send: Send, *, waits: bool = False) -> bool:
     """Take the message on; False when it has been before, or is covered by a stop."""
     if _is_known(draft, send):
         return False

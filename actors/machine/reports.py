@@ -17,7 +17,7 @@ from ...messages.events import (
 from ...messages.reasons import CallStatus, Reason
 from .bounds import expire
 from .state import Status
-from .turns import end_open_calls, end_stopped, fail, finish, next_turn
+from .turns import end_open_calls, end_stopped, fail, finish, next_turn, undo_next
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,6 +203,9 @@ def open_(draft: Draft, command: Open) -> None:
     running = draft.state.running
     if running is None:
         next_turn(draft)
+        return
+    if draft.state.undoing is not None:
+        undo_next(draft)  # again, if it had been begun: at least once
         return
     end_open_calls(draft)
     if running.stop is not None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 from ...messages.events import AnyEntry, Progressed
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
-from ...messages.policies import Debounce, How, Now, Policy
-from ...messages.reasons import Backlog, CallStatus, Overflow, Reason
+from ...messages.policies import Debounce, Policy, Way, fences
+from ...messages.reasons import Backlog, CallStatus, Overflow, Reason, TurnOutcome
 from ...messages.records import CallRecord, CallStarted, PartialResults
 from ...messages.view import SessionView
 
@@ -85,24 +85,38 @@ class Window(NamedTuple):
     latest: float
 
 
+class Undoing(NamedTuple):
+    """The completed calls of a turn that is rolled back.
+
+    Args:
+        left: those that are still to be undone; the first one is being undone.
+        failed: those that could not be.
+    """
+
+    left: tuple[CallRecord, ...]
+    failed: tuple[CallRecord, ...] = ()
+
+
 class Stopping(NamedTuple):
     """That the running turn was told to stop: how, why, and until when that is waited for.
 
     ``backlog`` is set for a stop (the turn's messages are cancelled) and None for an
-    interruption (they live on in the next turn).
+    interruption (they live on in the next turn). ``undoing`` is set from when a rollback was
+    begun; nothing cuts it, and no time is waited for any more.
     """
 
-    how: How
+    how: Way
     reason: Reason
     detail: str
     until: float
     backlog: Backlog | None
     by: tuple[str, ...]
+    undoing: Undoing | None = None
 
     @property
     def fenced(self) -> bool:
         """Whether the turn may not speak, save or start anything any more."""
-        return isinstance(self.how, Now)
+        return fences(self.how)
 
 
 class Running(NamedTuple):
@@ -174,6 +188,14 @@ class Running(NamedTuple):
         return tuple(sorted({w.message.sender for w in self.messages}, key=str))
 
 
+class Ended(NamedTuple):
+    """How a turn ended, for who asks later."""
+
+    turn: int
+    outcome: TurnOutcome
+    detail: str
+
+
 class Remembered(NamedTuple):
     """What is kept of a message for de-duplication and for late questions."""
 
@@ -201,6 +223,7 @@ class SessionState(NamedTuple):
         window: the quiet window, if one is open.
         asides: messages that are answered beside the turns; the first one is being handled.
         expires_at: when the first of what waits expires.
+        ended: the last turn that ended.
     """
 
     key: SessionKey
@@ -223,6 +246,7 @@ class SessionState(NamedTuple):
     window: Window | None = None
     asides: tuple[Waiting, ...] = ()
     expires_at: float | None = None
+    ended: Ended | None = None
 
     def changed(self, position: int, **fields: Any) -> SessionState:
         """The state at another position, with some fields changed; half the price of _replace."""
@@ -236,10 +260,16 @@ class SessionState(NamedTuple):
         """The same state with these two changed; three times as fast as ``_replace``."""
         return _new(SessionState, (self[0], position, running, *self[3:]))
 
+    @property
+    def undoing(self) -> Undoing | None:
+        """What is left of a rollback that was begun."""
+        running = self.running
+        return None if running is None or running.stop is None else running.stop.undoing
+
     def is_current(self, fence: Fence) -> bool:
         """Whether something with this fence belongs to the running attempt."""
         running = self.running
-        if running is None:
+        if running is None or self.undoing is not None:
             return False
         epoch, turn, attempt = fence
         return attempt == running.attempt and turn == running.number and epoch == self.epoch
@@ -313,6 +343,8 @@ def due(state: SessionState) -> float | None:
         return None if window is None else earlier(window.until, expires)
     stop, deadline = running.stop, running.deadline_at
     if stop is not None:
+        if stop.undoing is not None:
+            return None if state.status is Status.CLOSING else expires
         deadline = stop.until if stop.fenced else earlier(stop.until, deadline)
         if state.status is Status.CLOSING:
             return deadline

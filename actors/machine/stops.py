@@ -11,7 +11,7 @@ from .turns import end_all, end_open_calls, end_stopped, request_stop
 
 if TYPE_CHECKING:
     from ...messages.commands import Shutdown, Stop, TimeIsUp, TokenCancelled
-    from ...messages.policies import How
+    from ...messages.policies import Way
     from .draft import Draft
     from .state import SessionState, Stopping, Waiting
 
@@ -46,7 +46,7 @@ def raise_stop(draft: Draft, stop: Stop) -> None:
     stop_session(draft, stop._replace(how=_harder(before, stop.how)))
 
 
-def _harder(before: Stopping, how: How) -> How:
+def _harder(before: Stopping, how: Way) -> Way:
     """Of two ways to stop the one that counts; the fold sees to it that it gives no more time."""
     return before.how if before.fenced and isinstance(how, AfterWave) else how
 
@@ -84,6 +84,8 @@ def time_in_closing(draft: Draft, command: TimeIsUp) -> None:
         return  # a closing session's turn has ended while the timer was on its way
     stop, deadline = running.stop, running.deadline_at
     assert stop is not None
+    if stop.undoing is not None:
+        return  # nothing cuts it
     if stop.fenced:
         if command.at >= stop.until:
             end_open_calls(draft)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...messages.commands import (
     AsideDone,
     Command,
+    CompensationDone,
     DeliveryDone,
     Edit,
     Open,
@@ -27,9 +28,10 @@ from ...messages.commands import (
     Take,
     TimeIsUp,
     TokenCancelled,
+    UndoTurn,
     Withdraw,
 )
-from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject, Steer
+from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject, Rollback, Steer
 from .backlog import edit, refuse_resume, resume, take, withdraw
 from .beside import end_aside
 from .draft import Decision, Draft
@@ -64,6 +66,7 @@ from .reports import (
     say,
     stale,
 )
+from .rollback import close_for_rollback, compensated, join_rollback, raise_to_rollback, roll_back
 from .state import Rules, SessionState, Status
 from .stops import (
     raise_stop,
@@ -101,12 +104,14 @@ TABLE: dict[type, Row] = {
     #                   idle              collecting            running          stopping            closing             failed         recovering
     AfterWave:      Row(start_or_collect, collect,              interrupt,       join,               refuse_closed,      refuse_failed, not_yet),
     Now:            Row(start,            close_window,         interrupt,       join,               refuse_closed,      refuse_failed, not_yet),
+    Rollback:       Row(start,            close_window,         interrupt,       join_rollback,      refuse_closed,      refuse_failed, not_yet),
     Steer:          Row(start_or_collect, collect,              offer,           join,               refuse_closed,      refuse_failed, not_yet),
     Enqueue:        Row(start,            wait,                 wait,            join,               refuse_closed,      refuse_failed, not_yet),
     Collect:        Row(start_or_collect, collect,              wait,            join,               refuse_closed,      refuse_failed, not_yet),
     Reject:         Row(start,            close_window,         reject,          reject,             refuse_closed,      refuse_failed, not_yet),
     Aside:          Row(aside,            aside_or_wait,        aside_or_wait,   aside_or_wait,      refuse_closed,      refuse_failed, not_yet),
     Stop:           Row(stop_session,     stop_collecting,      stop_session,    raise_stop,         stale,              refuse_failed),
+    UndoTurn:       Row(stale,            close_for_rollback,   roll_back,       raise_to_rollback,  stale,              refuse_failed),
     Resume:         Row(resume,           resume,               resume,          resume,             refuse_resume,      refuse_failed),
     Withdraw:       Row(withdraw,         withdraw,             withdraw,        withdraw,           withdraw,           refuse_failed),
     Edit:           Row(edit,             edit,                 edit,            edit,               edit,               refuse_failed),
@@ -119,6 +124,7 @@ TABLE: dict[type, Row] = {
     Take:           Row(stale,            stale,                take,            stale,              stale,              stale),
     AsideDone:      Row(end_aside,        end_aside,            end_aside,       end_aside,          end_aside,          stale),
     RuntimeExit:    Row(late_exit,        late_exit,            exit_running,    exit_stopping,      exit_stopping,      stale),
+    CompensationDone: Row(stale,          stale,                stale,           compensated,        compensated,        stale),
     DeliveryDone:   Row(end_delivery,     end_delivery,         end_delivery,    end_delivery,       end_delivery,       stale),
     Shutdown:       Row(shut_down_idle,   shut_down_collecting, shut_down,       shut_down_stopping, stale,              stale),
     Open:           Row(stale,            stale,                stale,           stale,              stale,              stale,         open_),

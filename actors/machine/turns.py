@@ -12,7 +12,7 @@ from ...messages.events import (
     TurnEnded,
     TurnStarted,
 )
-from ...messages.policies import How
+from ...messages.policies import Way
 from ...messages.reasons import (
     Backlog,
     CallStatus,
@@ -26,6 +26,7 @@ from ..ledger import partial_results
 from .history import history_of, said_in
 from .queue import batch_of, by_admission
 from .state import Running, Status, Stopping, Waiting
+from .undoing import begin_rollback, is_rollback, undo_first
 
 if TYPE_CHECKING:
     from ...messages.message import Reply
@@ -54,7 +55,7 @@ def begin(draft: Draft, messages: tuple[Waiting, ...]) -> None:
 
 def request_stop(
     draft: Draft,
-    how: How,
+    how: Way,
     reason: Reason,
     *,
     detail: str = "",
@@ -110,6 +111,12 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
     stop = running.stop
     assert stop is not None
     _tell_cancelled(draft, running, stop.detail or stop.reason, total_waves)
+    if is_rollback(stop):
+        if begin_rollback(draft):
+            undo_next(draft)
+            return
+        running = draft.running
+        stop = running.stop or stop  # now with what stood in the way
     if stop.backlog is not None:
         _end_by_stop(draft, running, stop, draft_reply)
     elif stop.reason is Reason.DEADLINE:
@@ -117,17 +124,48 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
         end_all(draft, running, running.messages, MessageStatus.FAILED, stop.reason)
     else:
         _end_unfinished(draft, TurnOutcome.INTERRUPTED, stop.reason, stop.detail, draft_reply)
+    _go_on(draft, running)
+
+
+def _go_on(draft: Draft, running: Running) -> None:
     if draft.state.status is Status.CLOSING and not draft.rules.survives:
         end_all(draft, running, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
     next_turn(draft)
 
 
+def undo_next(draft: Draft) -> None:
+    """Undo the next call of a turn that is rolled back; with none left the turn has ended."""
+    if undo_first(draft):
+        return
+    running, undoing = draft.running, draft.state.undoing
+    stop = running.stop
+    assert stop is not None, "a rollback was begun"
+    assert undoing is not None, "a rollback was begun"
+    words = [f"{record.tool!r} ({record.call_id}) is not undone" for record in undoing.failed]
+    draft.history += said_in(running, interrupted=True)
+    draft.emit(
+        TurnEnded,
+        running.number,
+        outcome=TurnOutcome.ROLLBACK_FAILED if words else TurnOutcome.ROLLED_BACK,
+        reason=stop.reason,
+        detail="; ".join([stop.detail, *words] if stop.detail else words),
+    )
+    end_all(draft, running, running.messages, MessageStatus.CANCELLED, Reason.ROLLBACK)
+    if stop.backlog is not None:
+        end_all(draft, running, _overtaking(draft, stop), MessageStatus.CANCELLED, stop.reason)
+    _go_on(draft, running)
+
+
 def _end_by_stop(draft: Draft, running: Running, stop: Stopping, draft_reply: Reply | None) -> None:
-    reason, by = stop.reason, stop.by
+    reason = stop.reason
     _end_unfinished(draft, TurnOutcome.STOPPED, reason, stop.detail, draft_reply)
     # The messages that interrupted the turn asked for the same thing, and go with it.
-    overtaking = tuple(w for w in draft.state.waiting if w.message.message_id in by)
+    overtaking = _overtaking(draft, stop)
     end_all(draft, running, (*running.messages, *overtaking), MessageStatus.CANCELLED, reason)
+
+
+def _overtaking(draft: Draft, stop: Stopping) -> tuple[Waiting, ...]:
+    return tuple(w for w in draft.state.waiting if w.message.message_id in stop.by)
 
 
 def end_all(

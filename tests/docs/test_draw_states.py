@@ -40,8 +40,9 @@ def test_the_walk_tries_every_row_that_can_move_the_status() -> None:
 
 def test_the_picture_has_the_moves_that_an_interruption_makes() -> None:
     lines = draw_states.diagram().splitlines()
-    assert "    running --> stopping : AfterWave, Now, Stop, TokenCancelled, TimeIsUp" in lines
-    assert "    stopping --> running : TimeIsUp, RuntimeExit" in lines
+    told = "AfterWave, Now, Rollback, Stop, UndoTurn, TokenCancelled, TimeIsUp"
+    assert f"    running --> stopping : {told}" in lines
+    assert "    stopping --> running : TimeIsUp, RuntimeExit, CompensationDone" in lines
     assert "    idle --> collecting : AfterWave, Steer, Collect" in lines
 
 

@@ -18,6 +18,7 @@ from wavebreak import (
     AfterWave,
     AsyncioActor,
     ChildSpec,
+    CompletedCall,
     Enqueue,
     MessageStatus,
     NodeKind,
@@ -29,6 +30,7 @@ from wavebreak import (
     SessionFailed,
     Supervisor,
     Turn,
+    TurnOutcome,
     tool,
 )
 from wavebreak.supervisors.life import kill
@@ -37,9 +39,9 @@ from wavebreak.testing import QuietEvent
 from .auditing import Audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from wavebreak import Delivery, Policy, Session, TreeNode
+    from wavebreak import Delivery, Policy, Session, Tool, TreeNode
     from wavebreak.actors.reference import LoopActorRef
 
 LONG: Final = 100_000.0
@@ -113,6 +115,8 @@ class Storm:
         self.pause = pause
         self.audit = Audit()
         self.started: Counter[tuple[str, str]] = Counter()
+        self.undone: Counter[str] = Counter()
+        self.book, self.block = self._tools()
         self.outcomes: dict[str, MessageStatus] = {}
         self.sent: list[asyncio.Task[None]] = []
         self.sends = 0
@@ -125,6 +129,7 @@ class Storm:
         self.trouble.on = False
         self.system = ActorSystem(
             self.audit.agent(self._agent),
+            tools=(self.book, self.block),
             session_actor=self._session_actor(),
             deliver=self._deliver,
             children=(ChildSpec("workers", Supervisor, args=(workers,), kwargs=quiet),),
@@ -146,13 +151,23 @@ class Storm:
             raise OSError("chaos")
         return turn.text
 
-    def _book(self, text: str) -> Callable[[str, str], Any]:
+    def _book(self, text: str) -> Tool[[str, str], str]:
         """The tool for a text; always the same one, or a later attempt would make other calls."""
+        return self.block if self.blocks and len(text) % 3 == 0 else self.book
+
+    def _tools(self) -> tuple[Tool[[str, str], str], Tool[[str, str], str]]:
+        async def undo(call: CompletedCall, _result: str) -> None:
+            await asyncio.sleep(self.trouble.dice.random() * self.pause)
+            if self.trouble.maybe(0.3, "an undoing fails"):
+                raise self.trouble.error()
+            self.undone[call.call_id] += 1
 
         async def book(session_id: str, what: str) -> str:
             self.started[session_id, what] += 1
             await asyncio.sleep(self.trouble.dice.random() * self.pause)
             if self.trouble.maybe(0.03, "a tool exits"):
+                # It failed: a turn that could not be rolled back may make it anew.
+                del self.started[session_id, what]
                 raise SystemExit
             return what
 
@@ -161,9 +176,7 @@ class Storm:
             QuietEvent().wait(0.001)
             return what
 
-        if self.blocks and len(text) % 3 == 0:
-            return tool(block)
-        return tool(book)
+        return tool(compensate=undo)(book), tool(compensate=undo)(block)
 
     async def _deliver(self, _delivery: Delivery) -> None:
         if self.trouble.maybe(0.1, "a channel fails"):
@@ -193,7 +206,13 @@ class Storm:
         self.trouble.on = True
         dice = self.trouble.dice
         ways = [self._send] * 8 + [self._stop, self._break_session, self._kill_session]
-        ways += [self._kill_runtime, self._break_child, self._kill_ours]
+        ways += [
+            self._roll_back,
+            self._roll_back,
+            self._kill_runtime,
+            self._break_child,
+            self._kill_ours,
+        ]
         for number in range(STEPS):
             dice.choice(ways)(number)
             await asyncio.sleep(dice.random() * self.pause)
@@ -228,6 +247,19 @@ class Storm:
     async def _stopped(session: Session) -> None:
         with contextlib.suppress(SessionError):
             await session.stop(Now(grace=0.1))
+
+    def _roll_back(self, _number: int) -> None:
+        tree = self.system._tree
+        assert tree is not None
+        running = list(tree.runtimes.children)
+        if running:
+            session = self.system.session(self.trouble.dice.choice(running).session_id)
+            self.sent.append(asyncio.create_task(self._rolled_back(session)))
+
+    async def _rolled_back(self, session: Session) -> None:
+        with contextlib.suppress(SessionError):
+            result = await session.rollback(grace=0.1)
+            self.trouble.done["a turn is rolled back"] += result.outcome is TurnOutcome.ROLLED_BACK
 
     def _break_session(self, _number: int) -> None:
         self.trouble.done["a session is broken"] += 1
@@ -293,6 +325,7 @@ class Storm:
         twice = {what: times for what, times in self.started.items() if times > 1}
         # With threads the order of things is the machine's: the seeded storms hold this.
         assert self.blocks or twice == {}, "once is once"
+        assert self.undone, "some calls were undone"
         self.audit.check()
 
     def _nodes(self) -> list[TreeNode]:
@@ -318,7 +351,7 @@ async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(
     storm = Storm(seed, threads=False, pause=0.2)
     await weather(storm)
     assert min(storm.trouble.done.values()) > 0, "all of it happened"
-    assert len(storm.trouble.done) == 12
+    assert len(storm.trouble.done) == 14
 
 
 @pytest.mark.slow

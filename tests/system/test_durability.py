@@ -8,6 +8,7 @@ import pytest
 from wavebreak import (
     AcceptanceUnknown,
     ActorSystem,
+    CompletedCall,
     Event,
     MemoryJournal,
     MessageStatus,
@@ -191,3 +192,36 @@ async def test_a_closed_system_takes_no_message_and_ends_those_it_had() -> None:
         session.send("b")
     with pytest.raises(SystemClosed):
         system.session("ann")
+
+
+async def test_nothing_is_undone_before_it_is_durable_that_it_is() -> None:
+    journal, undone = SlowJournal(), list[str]()
+    journal.slow = False
+
+    async def undo(call: CompletedCall, result: str) -> None:
+        undone.append(call.arguments["what"])
+
+    @tool(compensate=undo)
+    async def book(what: str) -> str:
+        return what
+
+    async def agent(turn: Turn) -> str:
+        await turn.wave(book("hotel"), book("car"))
+        await asyncio.Event().wait()
+        return ""
+
+    async with ActorSystem(agent, journal=journal) as system:
+        session = system.session("ann")
+        await session.send("a")
+        await settle()
+        journal.slow = True
+        rolled_back = session.rollback()
+        await settle()
+        assert undone == []
+        for done in (["car"], ["car", "hotel"]):
+            journal.commit()
+            await settle()
+            assert undone == done, "the one before it is undone, and that is not durable yet"
+        assert not rolled_back.done()
+        journal.commit_all()
+        await rolled_back

@@ -16,16 +16,19 @@ from wavebreak import (
     ChildRestarting,
     ChildSpec,
     ChildStartFailed,
+    CompletedCall,
     Enqueue,
     InvalidChildSpec,
     MessageStatus,
     Reply,
     ReportKind,
+    RollbackResult,
     Strategy,
     Supervisor,
     SystemClosed,
     SystemFailed,
     Turn,
+    TurnOutcome,
     tool,
 )
 from wavebreak.supervisors.directory import SessionDirectory
@@ -151,6 +154,69 @@ async def test_an_attempt_that_waits_for_its_time_begins_although_the_supervisor
         await asyncio.sleep(0.01)
         end(system, "runtimes")
         assert (await receipt.outcome()).reply == Reply(text="here")
+
+
+async def test_a_call_that_is_being_undone_is_not_lost_when_the_supervisor_dies() -> None:
+    """It goes on; whether it ends before there is another supervisor, or after that."""
+    undo, undone = gate("undo"), list[str]()
+
+    async def cancel(call: CompletedCall, _result: str) -> None:
+        await undo.through()
+        undone.append(call.arguments["what"])
+
+    @tool(compensate=cancel)
+    async def book(what: str) -> str:
+        return what
+
+    async def agent(turn: Turn) -> str:
+        await turn.one(book(turn.text))
+        await asyncio.sleep(LONG)
+        return ""
+
+    async with ActorSystem(agent, tools=(book,)) as system, asyncio.timeout(LONG / 2):
+        for number, is_early in enumerate((True, False), 1):
+            session = system.session(f"s{number}")
+            await session.send(session.session_id)
+            await asyncio.sleep(1)
+            rolled_back = session.rollback()
+            await undo.reached(number)
+            end(system, "runtimes")
+            if not is_early:
+                await asyncio.sleep(1)
+            assert place_of(system, "runtimes").is_alive() is not is_early
+            undo.let_go()
+            assert await rolled_back == RollbackResult(1, TurnOutcome.ROLLED_BACK)
+            undo.shut()
+    assert undone == ["s1", "s2"], "each once"
+
+
+async def test_an_undoing_that_waits_for_its_next_try_has_it_although_the_supervisor_died() -> None:
+    tried: list[int] = []
+
+    async def cancel(_call: CompletedCall, _result: str) -> None:
+        tried.append(1)
+        if len(tried) < 3:
+            raise OSError("gone")
+
+    @tool(compensate=cancel)
+    async def book() -> str:
+        return "booked"
+
+    async def agent(turn: Turn) -> str:
+        await turn.one(book())
+        await asyncio.sleep(LONG)
+        return ""
+
+    async with ActorSystem(agent, tools=(book,)) as system, asyncio.timeout(LONG / 2):
+        session = system.session("ann")
+        await session.send("a")
+        await asyncio.sleep(1)
+        rolled_back = session.rollback()
+        while not tried:
+            await asyncio.sleep(0.01)
+        end(system, "runtimes")
+        assert await rolled_back == RollbackResult(1, TurnOutcome.ROLLED_BACK)
+    assert len(tried) == 3
 
 
 async def test_a_session_that_dies_while_the_directory_is_dead_is_started_again() -> None:

@@ -12,6 +12,7 @@ from wavebreak.actors.machine.table import decide
 from wavebreak.messages.commands import (
     AsideDone,
     Command,
+    CompensationDone,
     DeliveryDone,
     Edit,
     Open,
@@ -27,6 +28,7 @@ from wavebreak.messages.commands import (
     Take,
     TimeIsUp,
     TokenCancelled,
+    UndoTurn,
     Withdraw,
 )
 from wavebreak.messages.events import Entry, Event, Progressed, TurnEnded, idempotency_key
@@ -52,6 +54,7 @@ def call(
     protected_for: float | None = None,
     key: str = "",
     answered_from: CallId | None = None,
+    compensated: bool = False,
 ) -> CallStarted:
     """Describe a call; its ids follow when a wave begins with it."""
     return CallStarted(
@@ -65,6 +68,7 @@ def call(
         carry=True,
         idempotency_key=IdempotencyKey(key),
         answered_from=answered_from,
+        compensated=compensated,
     )
 
 
@@ -190,6 +194,17 @@ class Driver:
 
     def answer_aside(self, message_id: str, text: str = "here", error: str = "") -> list[Event]:
         return self.decide(AsideDone(self.at, message_id, text, error))
+
+    def roll_back(self, grace: float = 5.0, detail: str = "") -> list[Event]:
+        return self.decide(UndoTurn(self.at, grace, detail))
+
+    def compensate(self, call_id: CallId | None = None, error: str = "") -> list[Event]:
+        """Let the call that is being undone be undone, or fail to be."""
+        undoing = self.state.undoing
+        assert call_id or undoing, "nothing is being undone"
+        ours = call_id or (undoing.left[0].call_id if undoing else CallId(""))
+        kept = CallError(type="OSError", message=error) if error else None
+        return self.decide(CompensationDone(self.at, ours, kept))
 
     def cancel_token(self, detail: str = "", fence: Fence | None = None) -> list[Event]:
         return self.decide(TokenCancelled(self.at, fence or self.fence, detail))

@@ -29,11 +29,14 @@ from wavebreak.messages.errors import (
 from wavebreak.messages.events import (
     AnyEvent,
     CallEnded,
+    CompensationEnded,
+    CompensationStarted,
     Entry,
     MessageAccepted,
     MessageEnded,
     MessagesTaken,
     Progressed,
+    RollbackStarted,
     TurnEnded,
     TurnRestarted,
     TurnStarted,
@@ -49,6 +52,7 @@ from wavebreak.messages.policies import (
     Enqueue,
     Now,
     Reject,
+    Rollback,
     Steer,
 )
 from wavebreak.messages.reasons import (
@@ -75,6 +79,7 @@ POLICIES = st.sampled_from(
         AfterWave(patience=2.0),
         Now(),
         Now(grace=0.0),
+        Rollback(),
         Enqueue(),
         Steer(),
         Collect(),
@@ -96,6 +101,7 @@ NEW_CALLS = st.lists(
         call,
         effect=st.sampled_from(Effect),
         protected_for=st.sampled_from((None, 8.0)),
+        compensated=st.booleans(),
     ),
     min_size=1,
     max_size=3,
@@ -120,6 +126,7 @@ class Observer:
         self.open: dict[str, bool] = {}
         self.unknown: set[str] = set()
         self.deliveries: Counter[str] = Counter()
+        self.undoing: list[str] | None = None
 
     def watch(self, event: Event) -> None:
         self.position += 1
@@ -175,8 +182,12 @@ class Observer:
         assert not self.open
         self.runs = False
         finished = event.outcome is TurnOutcome.FINISHED
+        undone = event.outcome in {TurnOutcome.ROLLED_BACK, TurnOutcome.ROLLBACK_FAILED}
+        assert undone == (self.undoing is not None)
+        assert not self.undoing, "every call of it was undone, or could not be"
+        self.undoing = None
         assert finished == (event.reply is not None)
-        assert finished == (event.partial_results is None)
+        assert (finished or undone) == (event.partial_results is None)
         assert finished == (event.reason is None)
 
     def _wave_started(self, event: WaveStarted) -> None:
@@ -199,6 +210,20 @@ class Observer:
             assert not is_read
             self.unknown.add(event.call_id)
 
+    def _rollback_started(self, event: RollbackStarted) -> None:
+        assert not self.open
+        assert self.undoing is None
+        self.undoing = [*event.calls]
+        assert len(set(self.undoing)) == len(self.undoing)
+
+    def _compensation_started(self, event: CompensationStarted) -> None:
+        assert self.undoing
+        assert event.call_id == self.undoing[0]
+
+    def _compensation_ended(self, event: CompensationEnded) -> None:
+        assert self.undoing
+        assert event.call_id == self.undoing.pop(0)
+
     _WATCH: Final[dict[type, Any]] = {
         MessageAccepted: _accepted,
         MessageEnded: _ended,
@@ -209,6 +234,9 @@ class Observer:
         WaveStarted: _wave_started,
         WaveEnded: _wave_ended,
         CallEnded: _call_ended,
+        RollbackStarted: _rollback_started,
+        CompensationStarted: _compensation_started,
+        CompensationEnded: _compensation_ended,
     }
 
 
@@ -262,7 +290,8 @@ class RandomSession(RuleBasedStateMachine):
             assert (running.stop is None) == (state.status is Status.RUNNING)
             assert state.status not in {Status.IDLE, Status.COLLECTING}
         assert state.window is None
-        assert running.stop is None or due(state) is not None
+        assert (state.undoing is not None) == (observer.undoing is not None)
+        assert running.stop is None or state.undoing is not None or due(state) is not None
 
     def _every_message_is_where_it_belongs(self) -> None:
         state, observer = self.driver.state, self.observer
@@ -434,6 +463,24 @@ class RandomSession(RuleBasedStateMachine):
         if after.fenced == before.fenced:
             assert after.until <= before.until
 
+    @rule(grace=st.sampled_from((0.0, 5.0)))
+    def roll_back(self, grace: float) -> None:
+        self.driver.roll_back(grace)
+
+    @precondition(lambda self: self.driver.state.undoing)
+    @rule(error=st.sampled_from(("", "gone")))
+    def compensate(self, error: str) -> None:
+        if self.driver.state.status is not Status.RECOVERING:
+            assert self.driver.compensate(error=error)
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def compensate_what_nobody_asked_for(self, data: st.DataObject) -> None:
+        call_id = self.started[data.draw(st.sampled_from(sorted(self.started)))].call_id
+        undoing = self.driver.state.undoing
+        if undoing is None or undoing.left[0].call_id != call_id:
+            assert self.driver.compensate(call_id) == []
+
     @precondition(lambda self: self.driver.state.running)
     @rule(old=st.booleans())
     def cancel_token(self, old: bool) -> None:
@@ -563,7 +610,10 @@ class RandomSession(RuleBasedStateMachine):
                 driver.pass_time_until_due()
             if driver.state.running is None:
                 break
-            driver.exit("done")
+            if driver.state.undoing is not None:
+                driver.compensate()
+            else:
+                driver.exit("done")
         self.what_was_promised()
         assert driver.state.status is Status.IDLE
         assert self.observer.accepted == self.observer.ended

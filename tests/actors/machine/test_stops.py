@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from wavebreak.actors.machine.state import Rules, Status, due
 from wavebreak.messages.events import MessageEnded, StopRequested, TurnEnded, TurnStarted
-from wavebreak.messages.policies import AfterWave, Enqueue, How, Now
+from wavebreak.messages.policies import AfterWave, Enqueue, Now, Way
 from wavebreak.messages.reasons import Backlog, CallStatus, Effect, Reason
 
 from .driving import LASTING, Driver, Move, call, classes, closing, done, opened, running, stopping
@@ -126,7 +126,7 @@ def test_a_stop_is_still_one_when_it_was_a_deadline_before() -> None:
     assert driver.ended("m1") == "cancelled stopped"
 
 
-def told(driver: Driver) -> tuple[How, float]:
+def told(driver: Driver) -> tuple[Way, float]:
     stop = driver.running.stop
     assert stop is not None
     return stop.how, stop.until - driver.at

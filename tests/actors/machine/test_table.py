@@ -10,6 +10,7 @@ from wavebreak.actors.machine.table import _COLUMN, TABLE, decide
 from wavebreak.messages.commands import (
     AsideDone,
     Command,
+    CompensationDone,
     DeliveryDone,
     Edit,
     Open,
@@ -26,12 +27,14 @@ from wavebreak.messages.commands import (
     Take,
     TimeIsUp,
     TokenCancelled,
+    UndoTurn,
     Withdraw,
 )
 from wavebreak.messages.errors import MessageRejected, SessionFailed, SystemClosed, WavebreakError
 from wavebreak.messages.events import (
     CallEnded,
     CancellationHandled,
+    CompensationEnded,
     DeliveryEnded,
     Event,
     ExecutionCancelled,
@@ -62,6 +65,7 @@ from wavebreak.messages.policies import (
     Now,
     Policy,
     Reject,
+    Rollback,
     Steer,
 )
 from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, Reason
@@ -141,6 +145,7 @@ def take(driver: Driver) -> Take:
 COMMANDS: dict[type, Callable[[Driver], Command]] = {
     AfterWave: send(AfterWave()),
     Now: send(Now()),
+    Rollback: send(Rollback()),
     Steer: send(Steer()),
     Enqueue: send(Enqueue()),
     Collect: send(Collect()),
@@ -152,6 +157,8 @@ COMMANDS: dict[type, Callable[[Driver], Command]] = {
     Take: take,
     AsideDone: lambda d: AsideDone(d.at, "a1", "I am here", ""),
     Stop: lambda d: Stop(d.at, 99, AfterWave(), Backlog.KEEP, Reason.STOPPED, ""),
+    UndoTurn: lambda d: UndoTurn(d.at, 5.0, "undo it"),
+    CompensationDone: lambda d: CompensationDone(d.at, CallId("2.1.1.1"), None),
     TokenCancelled: lambda d: TokenCancelled(d.at, d.fence, "enough"),
     TimeIsUp: lambda d: TimeIsUp(d.at + 100.0),
     Progress: progress,
@@ -194,6 +201,15 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         FAILED: SessionFailed,
         RECOVERING: SessionFailed,
     },
+    Rollback: {
+        IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        RUNNING: Cell(STOPPING, (MessageAccepted, StopRequested)),
+        STOPPING: Cell(STOPPING, (MessageAccepted, StopRequested)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
     Enqueue: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
         COLLECTING: Cell(COLLECTING, (MessageAccepted,)),
@@ -210,6 +226,25 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         STOPPING: Cell(STOPPING, (StopRequested,)),
         CLOSING: Cell(CLOSING),
         FAILED: SessionFailed,
+        RECOVERING: Cell(RECOVERING),
+    },
+    UndoTurn: {
+        IDLE: Cell(IDLE),
+        COLLECTING: Cell(RUNNING, (StopRequested, TurnStarted)),
+        RUNNING: Cell(STOPPING, (StopRequested,)),
+        STOPPING: Cell(STOPPING, (StopRequested,)),
+        CLOSING: Cell(CLOSING),
+        FAILED: SessionFailed,
+        RECOVERING: Cell(RECOVERING),
+    },
+    CompensationDone: {
+        # Nothing is undone in these; what it does where something is, is in UNDOING below.
+        IDLE: Cell(IDLE),
+        COLLECTING: Cell(COLLECTING),
+        RUNNING: Cell(RUNNING),
+        STOPPING: Cell(STOPPING),
+        CLOSING: Cell(CLOSING),
+        FAILED: Cell(FAILED),
         RECOVERING: Cell(RECOVERING),
     },
     TokenCancelled: {
@@ -405,6 +440,64 @@ def test_every_cell_of_the_table_does_what_it_is_there_for(row: type, status: St
         if not expected.happened:
             assert driver.state is before
     assert driver.cells >= {(row, status)}
+
+
+def undoing(*, closes: bool = False) -> Driver:
+    """Give the same session while the call of turn 2 is undone, for message m3."""
+    driver = session_in(IDLE)
+    driver.send("m2", deadline=60.0)
+    driver.run_wave(call("book", Effect.ONCE, compensated=True))
+    driver.send("m3", Rollback())
+    driver.exit()
+    if closes:
+        driver.shut_down()
+    return driver
+
+
+UNDOING: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
+    **{row: {STOPPING: Cell(STOPPING), CLOSING: Cell(CLOSING)} for row in TABLE},
+    **{
+        policy: {STOPPING: Cell(STOPPING, (MessageAccepted,)), CLOSING: SystemClosed}
+        for policy in get_args(Policy)
+    },
+    **{
+        row: {STOPPING: CELLS[row][STOPPING], CLOSING: CELLS[row][CLOSING]}
+        for row in (Reject, Resume, Withdraw, Edit, AsideDone)
+    },
+    Stop: {STOPPING: Cell(STOPPING, (StopRequested,)), CLOSING: Cell(CLOSING)},
+    Shutdown: {STOPPING: Cell(CLOSING, (StopRequested,)), CLOSING: Cell(CLOSING)},
+    Progress: {STOPPING: Cell(STOPPING, (CallEnded,)), CLOSING: Cell(CLOSING, (CallEnded,))},
+    RuntimeExit: {STOPPING: Cell(STOPPING, (CallEnded,)), CLOSING: Cell(CLOSING, (CallEnded,))},
+    DeliveryDone: {
+        STOPPING: Cell(STOPPING, (DeliveryEnded,)),
+        CLOSING: Cell(CLOSING, (DeliveryEnded,)),
+    },
+    CompensationDone: {
+        STOPPING: Cell(RUNNING, (CompensationEnded, TurnEnded, MessageEnded, TurnStarted)),
+        # With the journal in memory what waits ends too: the new one, a parked one, an aside.
+        CLOSING: Cell(CLOSING, (CompensationEnded, TurnEnded, *[MessageEnded] * 4)),
+    },
+}
+"""The cells of these two columns again, as they are while calls are undone."""
+
+
+@pytest.mark.parametrize("status", [STOPPING, CLOSING])
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.__name__)
+def test_every_cell_does_what_it_is_there_for_while_calls_are_undone(
+    row: type, status: Status
+) -> None:
+    driver = undoing(closes=status is CLOSING)
+    expected = UNDOING[row][status]
+    command = COMMANDS[row](driver)
+    before = driver.state
+    if not isinstance(expected, Cell):
+        with pytest.raises(expected):
+            driver.decide(command)
+        assert driver.state is before
+        return
+    happened = driver.decide(command)
+    assert tuple(type(event) for event in happened) == expected.happened
+    assert driver.state.status is expected.after
 
 
 def test_every_command_and_every_policy_has_a_row() -> None:
