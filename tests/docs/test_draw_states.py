@@ -10,6 +10,9 @@ from wavebreak.docs import draw_states
 from wavebreak.docs.draw_states import PAGES, name_of, redrawn
 from wavebreak.messages.commands import Shutdown
 
+pytestmark = pytest.mark.slow
+"""Whichever test comes first pays for the walk: half a second on a free processor."""
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_what_is_drawn_in_a_page_is_what_the_code_gives(page: Path) -> None:
