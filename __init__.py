@@ -14,6 +14,7 @@ from .actors.session_face import Receipt, Session
 from .actors.turn import Turn
 from .journal.memory import MemoryJournal
 from .messages.dead_letters import DeadLetter, DeadLetterKind
+from .journal.sqlite import SqliteJournal
 from .messages.errors import (
     AcceptanceUnknown,
     ActorError,
@@ -32,7 +33,12 @@ from .messages.errors import (
     InvalidMessage,
     InvalidResult,
     InvalidSetting,
+    JournalBusy,
     JournalCorrupt,
+    JournalDamaged,
+    JournalError,
+    JournalFull,
+    JournalLocked,
     MailboxFull,
     MessageIdReused,
     MessageRejected,
@@ -202,7 +208,12 @@ __all__ = [
     "InvalidMessage",
     "InvalidResult",
     "InvalidSetting",
+    "JournalBusy",
     "JournalCorrupt",
+    "JournalDamaged",
+    "JournalError",
+    "JournalFull",
+    "JournalLocked",
     "MailboxFull",
     "MemoryJournal",
     "MessageAccepted",
@@ -254,6 +265,7 @@ __all__ = [
     "Shutdown",
     "Steer",
     "StopRequested",
+    "SqliteJournal",
     "StopResult",
     "Strategy",
     "SubscriberTooSlow",

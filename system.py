@@ -21,6 +21,7 @@ from .actors.future import Future
 from .actors.hub import EventHub
 from .actors.loop_thread import LoopThread
 from .actors.machine.state import Rules
+from .actors.machine.stored import StateForm
 from .actors.moments import Moments
 from .actors.recorded import Services
 from .actors.runtime import RuntimeActor, function_runtime
@@ -28,6 +29,7 @@ from .actors.session import SessionActor
 from .actors.session_face import Session, check_key, check_policy
 from .actors.stop_many import stop_many
 from .actors.turn_engine import Environment
+from .journal.base import LastingJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import SessionKey
@@ -288,12 +290,25 @@ class ActorSystem:
             raise InvalidSetting(msg)
         self._opens = True
         try:
-            await self._journal.open()
+            journal = self._journal
+            if isinstance(journal, LastingJournal):
+                types = {kind.__name__: kind for kind in self._types}
+                journal.bind(types, StateForm(types))
+            await journal.open()
             self._ended_by_itself = None
             self._closed = Future(asyncio.get_running_loop())
-            root = self._tree = self._planted(asyncio.get_running_loop())
+            try:
+                root = self._tree = self._planted(asyncio.get_running_loop())
+            except BaseException:
+                await journal.close()
+                raise
             try:
                 await root.start()
+                if isinstance(journal, LastingJournal):
+                    # Those that something waits for; no other is looked at.
+                    async for keys in journal.unfinished():
+                        for key in keys:
+                            root.door.wake(key)
             except BaseException:
                 await self._close()
                 raise

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from ..messages.events import Entry
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
+    from ..messages.message import SessionMessage
 
 
 class Commit:
@@ -103,4 +104,45 @@ class Journal(Protocol):
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last ``limit`` history entries, oldest first, as far as they are kept."""
+        ...
+
+
+class StateForm(Protocol):
+    """How a session's state is written down; journals do not know what is in one."""
+
+    def position(self, state: object) -> int:
+        """The position of the last event in a state."""
+        ...
+
+    def dump(self, state: object) -> bytes:
+        """The bytes of a state."""
+        ...
+
+    def load(self, data: bytes) -> object:
+        """The state of these bytes.
+
+        Raises:
+            ValueError: they are none of a state.
+        """
+        ...
+
+
+@runtime_checkable
+class LastingJournal(Journal, Protocol):
+    """A journal that outlives the process, and so writes things down in bytes."""
+
+    def bind(self, message_types: Mapping[str, type[SessionMessage]], state: StateForm) -> None:
+        """Learn how to write things down; called before :meth:`open`.
+
+        Args:
+            message_types: the program's own classes of messages, by name.
+            state: the form of sessions' states.
+        """
+        ...
+
+    def unfinished(self) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions that something waits for, some at a time.
+
+        That is a message that has not ended, or a delivery that has not: all else can rest.
+        """
         ...

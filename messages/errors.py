@@ -25,11 +25,16 @@ WavebreakError
 │       └── TooManyAbandoned      as many threads as may be do not end
 ├── SystemClosed              (RuntimeError) the system does not run
 │   └── SystemFailed          it has ended by itself
+├── JournalError              (OSError)      a journal that cannot be opened as it is
+│   ├── JournalLocked         somebody else has it open
+│   └── JournalDamaged        a part of it is missing
 ├── SessionError
 │   ├── MessageIdReused       (ValueError)   a message id came again with another content
 │   ├── MessageRejected       a turn runs, and the message's policy is ``Reject``
 │   ├── UnknownMessage        (LookupError)
 │   ├── AcceptanceUnknown     the journal did not say whether it has the message
+│   ├── JournalFull           the disk has no room: the message was not accepted
+│   ├── JournalBusy           too much waits to be written: the message was not accepted
 │   ├── SessionFailed         the session's journal is corrupt
 │   ├── JournalCorrupt        a journal found a record that it cannot read
 │   └── Detached              the system went away before the outcome was known
@@ -184,6 +189,18 @@ class SystemFailed(SystemClosed):
     """The system has ended by itself: something under its root was restarted too often."""
 
 
+class JournalError(WavebreakError, OSError):
+    """A journal cannot be opened as it is; the message says what to do about it."""
+
+
+class JournalLocked(JournalError):
+    """Another process, or another system in this one, has the journal open."""
+
+
+class JournalDamaged(JournalError):
+    """A part of the journal is missing; bring it back, or say that it shall do without."""
+
+
 class SessionError(WavebreakError):
     """Base of the errors that a session answers with."""
 
@@ -213,6 +230,14 @@ class AcceptanceUnknown(SessionError):
             f"{message_id!r}), or send it again with the same message_id"
         )
         self.message_id = message_id
+
+
+class JournalFull(SessionError):
+    """The journal's disk has no room: the message was not accepted; make room, and send again."""
+
+
+class JournalBusy(SessionError):
+    """Too much waits to be written: the message was not accepted; send it again in a moment."""
 
 
 class SessionFailed(SessionError):

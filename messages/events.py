@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import (
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     SerializeAsAny,
     Tag,
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import core_schema
 
 from .ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from .message import Reply, SessionMessage, of_its_class
@@ -559,10 +561,22 @@ def _sort_of(entry: object) -> str:
     return "progressed" if isinstance(entry, list | tuple) else "event"
 
 
-AnyEntry = Annotated[
+_KnownEntry = Annotated[
     Annotated[Progressed, Tag("progressed")] | Annotated[AnyEvent, Tag("event")],
     Discriminator(_sort_of),
 ]
+
+
+class _AsKnown:
+    """To pydantic an event is one of those that there are; to a type checker it is an event."""
+
+    def __get_pydantic_core_schema__(
+        self, _: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return handler.generate_schema(_KnownEntry)
+
+
+AnyEntry = Annotated[Entry, _AsKnown()]
 """Any entry; for decoding. In JSON a ``Progressed`` is an array, an event an object."""
 
 

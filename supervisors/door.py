@@ -161,6 +161,11 @@ class Door:
             with contextlib.suppress(SystemClosed):
                 self._put(key, Envelope(message), Lane.ORDINARY, bounded=False)
 
+    def wake(self, key: SessionKey) -> None:
+        """Start a session that nobody has sent anything: it has something left to do."""
+        if not self.closed and key not in self.cells:
+            self._make(key)
+
     def forward(self, cell: Cell) -> None:
         """Leave what waits in a mailbox of which the session has ended to the next one."""
         self.forget(cell)

@@ -52,7 +52,7 @@ SHIPPED: Final = sorted(
     for path in ROOT.glob("*/__init__.py")
     if path.parent.name not in {"tests", "examples", "benchmarks", "docs", "deploy", "build"}
 )
-CORE_DEPENDENCIES: Final = frozenset({"loguru", "pydantic", "pydantic_core", "pykka"})
+CORE_DEPENDENCIES: Final = frozenset({"apsw", "loguru", "pydantic", "pydantic_core", "pykka"})
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 NOT_OURS: Final = frozenset({"build", "dist", "__pycache__"})

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from ...messages.events import Progressed
 from ...messages.message import SessionMessage
 from .state import SessionState
 
@@ -22,6 +23,10 @@ class StateForm:
     def __init__(self, message_types: Mapping[str, type[SessionMessage]]) -> None:
         self._adapter: TypeAdapter[SessionState] | None = None  # made when there is one to read
         self._context = {"message_types": message_types}
+
+    def position(self, state: object) -> int:
+        """The position of the last event in a state."""
+        return cast("SessionState", state).position
 
     def dump(self, state: object) -> bytes:
         """The bytes of a state."""
@@ -39,9 +44,15 @@ class StateForm:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds of tuples and mappings; a message goes beside the name of its class."""
+    """What JSON holds of tuples and mappings; a message goes beside the name of its class.
+
+    By the names of fields, so that later versions may add some in any place.
+    """
     if isinstance(value, SessionMessage):
         return [type(value).__name__, value]
+    names: tuple[str, ...] | None = getattr(value, "_fields", None)
+    if names is not None and not isinstance(value, Progressed):  # that one is an array everywhere
+        return {name: _plain(item) for name, item in zip(names, value, strict=True)}
     if isinstance(value, tuple):
         return [_plain(item) for item in cast("Iterable[Any]", value)]
     if isinstance(value, Mapping) and not isinstance(value, dict):

@@ -1,0 +1,272 @@
+"""Group commit: what waits to be written, handed to the writer's thread, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import apsw
+from loguru import logger
+
+from ..messages.errors import JournalBusy, JournalFull
+from .writer import DEFINITE, OF_ONE, Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
+
+    from ..messages.ids import SessionKey
+    from .base import Commit
+    from .writer import Item, Writer
+
+_TRY_AGAIN: Final = (0.05, 1.0)
+"""Seconds until what could not be written is tried again: at first, and at most."""
+
+_LAST_TRIES: Final = 3
+"""How often a closing journal tries to write what it could not."""
+
+
+class _Held(NamedTuple):
+    """These could not be written now, and nothing of them was: they stay in the queue."""
+
+    items: Sequence[Item]
+    error: Exception
+
+
+class _Gone(NamedTuple):
+    """Nobody can say whether these were written."""
+
+    items: Sequence[Item]
+    error: Exception
+
+
+class Committer:
+    """Writes everything that waits in one transaction, and again while something waits.
+
+    All but :meth:`_work` runs on the loop's thread. The thread is entered by ``run_in_executor``,
+    so that a loop with virtual time can see that it works.
+
+    Args:
+        writer: what the thread writes with.
+        loop: where commits complete.
+        pool: has the one thread.
+        most_pending: bytes that may wait before new messages are refused.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        loop: asyncio.AbstractEventLoop,
+        pool: Executor,
+        most_pending: int,
+    ) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._pool = pool
+        self._most_pending = most_pending
+        self._queue: deque[Item] = deque()  # appended here, emptied in the thread
+        self._pending_bytes = 0
+        self._last: dict[SessionKey, Commit] = {}
+        self._at_work = False
+        self._is_due = False
+        self._held: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._delay = _TRY_AGAIN[0]
+        self._lost: dict[SessionKey, Exception] = {}
+        self._reopened: asyncio.Future[None] | None = None
+        self._rests: asyncio.Future[None] | None = None
+
+    # --- what comes in ---
+
+    def admit(self) -> None:
+        """Refuse a new message when it could not be written soon.
+
+        Raises:
+            JournalFull: the disk has no room.
+            JournalBusy: too much waits already.
+        """
+        if isinstance(self._held, apsw.FullError):
+            msg = "the journal's disk is full: the message was not accepted; make room, send again"
+            raise JournalFull(msg) from self._held
+        if self._pending_bytes > self._most_pending:
+            msg = (
+                f"{self._pending_bytes} bytes wait to be written to the journal, and at most "
+                f"{self._most_pending} should: the message was not accepted; send it again later"
+            )
+            raise JournalBusy(msg)
+
+    def put(self, item: Item) -> None:
+        """Queue something to be written; its commit tells what came of it."""
+        lost = self._lost.get(item.key)
+        if lost is not None:
+            # What it follows on may not be there: not before its session was read again.
+            self._loop.call_soon(item.commit.complete, lost)
+            return
+        self._queue.append(item)
+        self._pending_bytes += len(item.data)
+        self._last[item.key] = item.commit
+        if not (self._at_work or self._is_due or self._timer):
+            # What else happens in this turn of the loop goes into the same transaction.
+            self._is_due = True
+            self._loop.call_soon(self._start)
+
+    async def settled(self, key: SessionKey) -> None:
+        """Wait until everything of a session that was put is written, or is known not to be."""
+        while True:
+            if self._reopened is not None:
+                await asyncio.shield(self._reopened)
+            last = self._last.get(key)
+            if last is None:
+                return
+            done: asyncio.Future[None] = self._loop.create_future()
+            last.add_done_callback(partial(_tell, done))
+            await done
+
+    def read_again(self, key: SessionKey) -> None:
+        """A session knows again what the journal has of it."""
+        self._lost.pop(key, None)
+
+    # --- the thread ---
+
+    def _start(self) -> None:
+        self._is_due = False
+        self._timer = None
+        if not self._at_work and (self._queue or self._reopened):
+            self._at_work = True
+            work = self._loop.run_in_executor(self._pool, self._work)
+            work.add_done_callback(self._ended)
+
+    def _work(self) -> _Held | _Gone | None:
+        """In the writer's thread: write as long as something waits."""
+        queue, writer = self._queue, self._writer
+        try:
+            writer.reopen()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            return _Held((), error)
+        self._tell_opened()
+        while queue:
+            items = [queue.popleft() for _ in range(len(queue))]
+            try:
+                self._write(items)
+            except DEFINITE as error:
+                return _Held(items, error)
+            except Lost as lost:
+                cause = lost.__cause__
+                return _Gone(items, cause if isinstance(cause, Exception) else lost)
+            writer.checkpoint()
+        return None
+
+    def _write(self, items: list[Item]) -> None:
+        try:
+            self._writer.write(items)
+        except OF_ONE:
+            self._write_one_by_one(items)
+        else:
+            self._loop.call_soon_threadsafe(self._written, items)
+
+    def _write_one_by_one(self, items: list[Item]) -> None:
+        """One of them cannot be written: that one, and what follows on it, alone is lost."""
+        failed: dict[SessionKey, Exception] = {}
+        while items:
+            item = items[0]
+            error = failed.get(item.key)
+            if error is None:
+                try:
+                    self._writer.write((item,))
+                except OF_ONE as its_own:
+                    error = failed[item.key] = its_own
+            del items[0]  # not before: what raised, and is tried again, is still among them
+            self._loop.call_soon_threadsafe(self._written, (item,), error)
+
+    def _tell_opened(self) -> None:
+        if self._reopened is not None:
+            self._loop.call_soon_threadsafe(self._opened)
+
+    # --- what came of it ---
+
+    def _opened(self) -> None:
+        reopened, self._reopened = self._reopened, None
+        if reopened is not None:
+            reopened.set_result(None)
+
+    def _written(self, items: Sequence[Item], error: Exception | None = None) -> None:
+        if self._held is not None:
+            logger.info("the journal is written again")
+            self._held = None
+            self._delay = _TRY_AGAIN[0]
+        for key, _, data, *_, commit in items:
+            self._pending_bytes -= len(data)
+            if self._last.get(key) is commit:
+                del self._last[key]
+            if error is not None:
+                self._lost[key] = error
+            commit.complete(error)
+
+    def _ended(self, work: asyncio.Future[_Held | _Gone | None]) -> None:
+        self._at_work = False
+        if work.cancelled():
+            return
+        error = work.exception()
+        ended = work.result() if error is None else _Gone((), RuntimeError(repr(error)))
+        if isinstance(ended, _Gone):
+            self._lose(ended)
+        elif isinstance(ended, _Held):
+            self._hold(ended)
+        elif self._queue:
+            self._start()
+        if self._rests is not None and not self._rests.done():
+            self._rests.set_result(None)
+
+    def _hold(self, held: _Held) -> None:
+        """Nothing is lost: try again, and keep everything in order until then."""
+        if self._held is None:
+            logger.error("the journal cannot be written, and tries again: {}", held.error)
+        self._held = held.error
+        self._queue.extendleft(reversed(held.items))
+        self._timer = self._loop.call_later(self._delay, self._start)
+        self._delay = min(2 * self._delay, _TRY_AGAIN[1])
+
+    def _lose(self, gone: _Gone) -> None:
+        """Fail-stop: whoever wrote, or was about to, reads again what the journal has."""
+        items = (*gone.items, *self._queue)
+        self._queue.clear()
+        logger.error("the journal did not confirm {} entries: {}", len(items), gone.error)
+        if self._reopened is None:
+            self._reopened = self._loop.create_future()
+        self._timer = self._loop.call_later(self._delay, self._start)
+        for item in items:
+            self._lost[item.key] = gone.error
+        self._written(items, gone.error)
+
+    async def finish(self) -> None:
+        """Write what waits; what cannot be written is given up."""
+        tries = 0
+        while self._queue or self._at_work or self._reopened:
+            if not self._at_work:
+                tries += self._held is not None or self._reopened is not None
+                if tries > _LAST_TRIES:
+                    break
+                self._stop_timer()
+                self._start()
+            self._rests = self._loop.create_future()
+            await self._rests
+        self._stop_timer()
+        if self._queue:
+            error = self._held or JournalBusy("the journal was closed before it could be written")
+            items = tuple(self._queue)
+            self._queue.clear()
+            logger.error("{} entries could not be written to the journal: {}", len(items), error)
+            self._written(items, error)
+        self._opened()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _tell(waiter: asyncio.Future[None], _commit: Commit) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

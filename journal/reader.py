@@ -1,0 +1,150 @@
+"""The one that reads, beside the writer: what a journal has of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from ..messages.errors import JournalCorrupt
+from ..messages.ids import SessionKey
+from .base import Recorded
+from .codec import Row, checked
+from .schema import POSITIONS, connect_to_read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..messages.events import Entry
+    from ..messages.history import HistoryEntry
+    from .base import StateForm
+    from .codec import Codec
+
+_BATCH = 1000
+"""Sessions that are named at a time."""
+
+
+class Reader:
+    """Reads a journal; all of it is called in the reader's thread.
+
+    Args:
+        path: of the journal.
+        vfs: the name of an apsw VFS to open it through.
+        codec: reads entries and history.
+        state: reads snapshots.
+    """
+
+    def __init__(self, path: Path, vfs: str | None, codec: Codec, state: StateForm | None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._codec = codec
+        self._state = state
+        self._connection: apsw.Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._connection is not None:
+            self._connection.close(force=True)
+            self._connection = None
+
+    def load(self, key: SessionKey) -> tuple[Recorded, int]:
+        """What is known of a session, and the position of the snapshot in it, or 0.
+
+        Raises:
+            JournalCorrupt: it cannot be read.
+            apsw.Error: it cannot be read now.
+        """
+        what = f"the journal of session {str(key)!r}"
+        try:
+            return self._load(key, what)
+        except apsw.CorruptError as error:
+            msg = f"{what} cannot be read: {error}; restore it from a backup"
+            raise JournalCorrupt(msg) from error
+        except apsw.IOError:
+            self.close()  # and try another time on a new connection
+            raise
+
+    def _load(self, key: SessionKey, what: str) -> tuple[Recorded, int]:
+        recorded: tuple[Recorded, int] = (Recorded(None, ()), 0)
+        with self._opened() as connection:  # so that no compaction comes between
+            first = self._first_of(connection, key)
+            if first is not None:
+                recorded = self._recorded(connection, first, what)
+        return recorded
+
+    def _recorded(self, connection: apsw.Connection, first: int, what: str) -> tuple[Recorded, int]:
+        snapshot: object | None = None
+        at = 0
+        for row in _rows(connection, "snapshot", first):
+            at = row.row_id - first
+            data = checked(row, f"{what}, snapshot at {at}")
+            assert self._state is not None, "who has sessions has said how states are written"
+            try:
+                snapshot = self._state.load(data)
+            except ValueError as error:
+                msg = f"{what}, snapshot at {at}, cannot be read: {error}"
+                raise JournalCorrupt(msg) from error
+        entries: list[Entry] = []
+        for row in _rows(connection, "entry", first):
+            entries += self._codec.read_entries(row, f"{what} from {row.row_id - first}")
+        if not entries and snapshot is None and _has(connection, "history", first):
+            msg = f"{what} is gone, but for its history: restore it from a backup"
+            raise JournalCorrupt(msg)
+        return Recorded(snapshot, entries), at
+
+    def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
+        """The last entries of a session's history, oldest first.
+
+        Raises:
+            JournalCorrupt: one of them cannot be read.
+            apsw.Error: it cannot be read now.
+        """
+        pieces: list[Sequence[HistoryEntry]] = []
+        missing = limit
+        with self._opened() as connection:
+            first = self._first_of(connection, key)
+            rows = () if first is None else _rows(connection, "history", first, "DESC")
+            for row in rows:
+                if missing <= 0:
+                    break
+                what = f"the history of session {str(key)!r}"
+                pieces.append(self._codec.read_history(row, what)[-missing:])
+                missing -= len(pieces[-1])
+        return [entry for piece in reversed(pieces) for entry in piece]
+
+    def unfinished(self, after: int) -> tuple[Sequence[SessionKey], int]:
+        """Some of the sessions that something waits for, and the id to go on after."""
+        found = self._opened().execute(
+            "SELECT id, tenant, session_id FROM session WHERE unfinished > 0 AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (after, _BATCH),
+        )
+        rows: list[Any] = found.fetchall()
+        return [SessionKey(*row[1:]) for row in rows], rows[-1][0] if rows else after
+
+    def _opened(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = connect_to_read(self._path, self._vfs)
+        return self._connection
+
+    @staticmethod
+    def _first_of(connection: apsw.Connection, key: SessionKey) -> int | None:
+        found: int | None = connection.execute(
+            "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
+        ).get
+        return None if found is None else found * POSITIONS
+
+
+def _rows(connection: apsw.Connection, table: str, first: int, order: str = "ASC") -> Iterator[Row]:
+    rows = connection.execute(
+        f"SELECT id, version, checksum, data FROM {table} "  # noqa: S608 - our own words
+        f"WHERE id BETWEEN ? AND ? ORDER BY id {order}",
+        (first, first + POSITIONS - 1),
+    )
+    for row in rows:
+        yield Row(*row)
+
+
+def _has(connection: apsw.Connection, table: str, first: int) -> bool:
+    return next(_rows(connection, table, first), None) is not None

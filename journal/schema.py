@@ -1,0 +1,166 @@
+"""A journal's file: its tables, how it is opened, and what is made sure of then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import apsw
+
+from ..messages.errors import JournalDamaged, JournalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+APPLICATION_ID: Final = 0x77617665
+"""What tells a journal from other databases: "wave"."""
+
+SCHEMA_VERSION: Final = 1
+"""Of the tables; a row has a version of its own (``codec.py``)."""
+
+BUSY_TIMEOUT: Final = 10
+"""Milliseconds to wait for another program's lock at a time; the journal tries again later."""
+
+_SYNCHRONOUS: Final = {"NORMAL": 1, "FULL": 2}
+
+_TABLES: Final = f"""
+CREATE TABLE about (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    unfinished INTEGER NOT NULL DEFAULT 0,
+    touched_at REAL NOT NULL DEFAULT 0,
+    UNIQUE (tenant, session_id)
+) STRICT;
+CREATE INDEX session_unfinished ON session (id) WHERE unfinished > 0;
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+CREATE TABLE snapshot (
+    id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+"""``id`` of an entry, a piece of history and a snapshot is its session's id and its position in
+one number, so that what belongs to a session lies together and needs no further index."""
+
+POSITIONS: Final = 1 << 32
+"""Positions that a session has room for within the ids of its rows."""
+
+
+def row_id(session: int, position: int) -> int:
+    """The id of what a session has at a position."""
+    return session * POSITIONS + position
+
+
+def connect(path: Path, synchronous: Synchronous, vfs: str | None) -> apsw.Connection:
+    """Open the file for writing, and see to it that it is as it must be.
+
+    Raises:
+        JournalError: it is no journal, or cannot be used as one.
+        apsw.Error: SQLite cannot open it.
+    """
+    connection = apsw.Connection(str(path), vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        _prepare(connection, path, synchronous)
+    except BaseException:
+        connection.close(force=True)
+        raise
+    return connection
+
+
+def connect_to_read(path: Path, vfs: str | None) -> apsw.Connection:
+    """Open a file that is open for writing already a second time, for reading.
+
+    Raises:
+        apsw.Error: SQLite cannot open it.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection.set_busy_timeout(BUSY_TIMEOUT)
+    return connection
+
+
+def _prepare(connection: apsw.Connection, path: Path, synchronous: Synchronous) -> None:
+    is_new = _refuse_what_is_no_journal(connection, path)
+    for pragma, value, wanted in (
+        ("journal_mode", "WAL", "wal"),
+        ("synchronous", synchronous, _SYNCHRONOUS[synchronous]),
+        ("fullfsync", 1, 1),  # macOS: else a disk may keep what it was told to write to itself
+        ("checkpoint_fullfsync", 1, 1),
+        ("wal_autocheckpoint", 0, 0),  # the writer does it between two commits, and sees errors
+        ("trusted_schema", 0, 0),
+        ("mmap_size", 0, 0),  # a disk's error is an error code, and not the end of the process
+    ):
+        connection.pragma(pragma, value)
+        got: Any = connection.pragma(pragma)
+        if got != wanted and not (pragma == "mmap_size" and got is None):
+            msg = (
+                f"the journal {str(path)!r} cannot be used: SQLite has {pragma}={got!r} where "
+                f"{wanted!r} is needed; put it on another disk, or install another apsw"
+            )
+            raise JournalError(msg)
+    if is_new:
+        with connection:
+            connection.execute(_TABLES)
+
+
+def _refuse_what_is_no_journal(connection: apsw.Connection, path: Path) -> bool:
+    """Whether the file is new.
+
+    Raises:
+        JournalError: it is neither new nor a journal that this version reads.
+    """
+    try:
+        application = cast("int", connection.pragma("application_id"))
+        version = cast("int", connection.pragma("user_version"))
+        tables = cast("int", connection.execute("SELECT count(*) FROM sqlite_schema").get)
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        msg = f"{str(path)!r} is no journal: {error}; choose another path, or restore a backup"
+        raise JournalError(msg) from error
+    if application == 0 and version == 0 and tables == 0:
+        return True
+    if application != APPLICATION_ID:
+        msg = f"{str(path)!r} is another program's database, and no journal: choose another path"
+        raise JournalError(msg)
+    if version != SCHEMA_VERSION:
+        msg = (
+            f"the journal {str(path)!r} has schema {version}, and this wavebreak reads "
+            f"{SCHEMA_VERSION}: open it with the wavebreak that wrote it"
+        )
+        raise JournalError(msg)
+    return False
+
+
+def refuse_without_its_wal(connection: apsw.Connection, path: Path, *, had_wal: bool) -> None:
+    """Notice that the newest part of a journal that was not closed has gone.
+
+    Args:
+        connection: open for writing.
+        path: of the journal.
+        had_wal: whether the file ``-wal`` was there before the connection was made.
+
+    Raises:
+        JournalDamaged: it has.
+    """
+    if had_wal or connection.execute("SELECT value FROM about WHERE name = 'open'").get != 1:
+        return
+    msg = (
+        f"the journal {str(path)!r} was not closed, and its newest part, {path.name + '-wal'!r}, "
+        "is missing: put that file back beside it. If another program has opened the journal and "
+        "closed it since, or if what was in that file may be lost, SqliteJournal(..., "
+        "accept_loss=True) goes on without"
+    )
+    raise JournalDamaged(msg)
+
+
+def note_open(connection: apsw.Connection, *, is_open: bool) -> None:
+    """Write into the journal's main file that it is open, or that it was closed."""
+    connection.execute("INSERT OR REPLACE INTO about VALUES ('open', ?)", (int(is_open),))
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -1,0 +1,296 @@
+"""A journal in an SQLite file: what was accepted outlives the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, get_args
+
+import apsw
+from loguru import logger
+
+from ..messages.errors import InvalidSetting, JournalError, SystemClosed
+from ..messages.events import DeliveryEnded, Entry, MessageAccepted, MessageEnded, Progressed
+from .base import Commit, Recorded
+from .codec import Codec
+from .committer import Committer
+from .place import ProcessLock, refuse_network
+from .reader import Reader
+from .schema import Synchronous
+from .writer import Snapshot, Unit, Writer
+
+if TYPE_CHECKING:
+    from ..messages.history import HistoryEntry
+    from ..messages.ids import SessionKey
+    from ..messages.message import SessionMessage
+    from .base import StateForm
+
+T = TypeVar("T")
+
+_BASES: Final = 100_000
+"""Sessions of which the journal knows where their last snapshot is."""
+
+
+class _Open(NamedTuple):
+    """What there is while the journal is open."""
+
+    loop: asyncio.AbstractEventLoop
+    lock: ProcessLock
+    writer: Writer
+    committer: Committer
+    reader: Reader
+    write_pool: ThreadPoolExecutor
+    read_pool: ThreadPoolExecutor
+
+
+class SqliteJournal:
+    """Keeps sessions in one SQLite file, with a ``-wal`` and a ``-lock`` file beside it.
+
+    One thread writes: everything that waits in one transaction, and then what has come meanwhile.
+
+    Args:
+        path: the file; it is made if it is not there.
+        synchronous: ``"FULL"``: what was accepted survives a power cut. ``"NORMAL"``: it survives
+            a killed process; a power cut may take the last moments, but leaves no contradictions.
+        snapshot_after: events of a session after which, at the end of a turn, its state is written
+            down in their place.
+        most_pending: bytes that may wait to be written before new messages are refused.
+        accept_loss: open a journal of which the newest part, the ``-wal`` file, is missing.
+        vfs: the name of an apsw VFS to open it through, for tests.
+
+    Raises:
+        InvalidSetting: an argument cannot be used; the message names it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        synchronous: Synchronous = "FULL",
+        *,
+        snapshot_after: int = 500,
+        most_pending: int = 64 << 20,
+        accept_loss: bool = False,
+        vfs: str | None = None,
+    ) -> None:
+        if synchronous not in get_args(Synchronous):
+            msg = f"synchronous={synchronous!r}: give 'FULL' or 'NORMAL'"
+            raise InvalidSetting(msg)
+        for name, number in (("snapshot_after", snapshot_after), ("most_pending", most_pending)):
+            if number < 1:
+                msg = f"{name}={number!r}: give 1 or more"
+                raise InvalidSetting(msg)
+        self._path = Path(path).resolve()
+        self._synchronous: Synchronous = synchronous
+        self._snapshot_after = snapshot_after
+        self._most_pending = most_pending
+        self._accept_loss = accept_loss
+        self._vfs = vfs
+        self._codec = Codec({})
+        self._state: StateForm | None = None
+        self._bases: dict[SessionKey, int] = {}
+        self._open: _Open | None = None
+
+    def __repr__(self) -> str:
+        return f"SqliteJournal({str(self._path)!r}, {self._synchronous!r})"
+
+    @property
+    def survives(self) -> bool:
+        """It does."""
+        return True
+
+    def bind(self, message_types: Mapping[str, type[SessionMessage]], state: StateForm) -> None:
+        """Learn the program's classes of messages, and how states are written down."""
+        self._codec = Codec(message_types)
+        self._state = state
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Take the file; make it if it is not there.
+
+        Raises:
+            JournalLocked: another process has it open.
+            JournalDamaged: its newest part is missing.
+            JournalError: it cannot be used as it is.
+        """
+        if self._open is not None:
+            msg = f"the journal {str(self._path)!r} is open already: give each system its own"
+            raise JournalError(msg)
+        loop = asyncio.get_running_loop()
+        path = self._path
+        write_pool = ThreadPoolExecutor(1, thread_name_prefix="wavebreak-journal-writer")
+        lock = ProcessLock(path)
+        writer = Writer(path, self._synchronous, self._vfs, accept_loss=self._accept_loss)
+        try:
+            await loop.run_in_executor(write_pool, _take, path, lock, writer)
+        except BaseException:
+            write_pool.shutdown()
+            raise
+        self._open = _Open(
+            loop,
+            lock,
+            writer,
+            Committer(writer, loop, write_pool, self._most_pending),
+            Reader(path, self._vfs, self._codec, self._state),
+            write_pool,
+            ThreadPoolExecutor(1, thread_name_prefix="wavebreak-journal-reader"),
+        )
+
+    async def close(self) -> None:
+        """Write what waits, and let go of the file."""
+        opened = self._open
+        if opened is None:
+            return
+        await opened.committer.finish()
+        self._open = None
+        self._bases.clear()
+        await opened.loop.run_in_executor(opened.read_pool, opened.reader.close)
+        await opened.loop.run_in_executor(opened.write_pool, opened.writer.close)
+        opened.lock.give_back()
+        opened.read_pool.shutdown()
+        opened.write_pool.shutdown()
+
+    def _running(self) -> _Open:
+        if self._open is None:
+            msg = f"the journal {str(self._path)!r} is not open"
+            raise SystemClosed(msg)
+        return self._open
+
+    # --- writing ---
+
+    def append(
+        self, key: SessionKey, entries: Sequence[Entry], history: Sequence[HistoryEntry] = ()
+    ) -> Commit:
+        """Record ``entries``; they are durable when the commit is done.
+
+        Raises:
+            JournalFull: they begin with a new message, and the disk has no room.
+            JournalBusy: they begin with a new message, and too much waits already.
+        """
+        committer = self._running().committer
+        first, last = entries[0], entries[-1]
+        if type(first) is MessageAccepted:
+            committer.admit()
+        position = first.position
+        assert position is not None, "what is journaled has a position"
+        commit = Commit()
+        committer.put(
+            Unit(
+                key,
+                position,
+                self._codec.entries(entries),
+                self._codec.history(history) if history else b"",
+                _more_unfinished(entries),
+                last.at,
+                commit,
+            )
+        )
+        return commit
+
+    def snapshot(self, key: SessionKey, state: object) -> None:
+        """Write ``state`` down in the place of the entries so far, if they are many."""
+        form = self._state
+        if form is None:
+            return
+        position = form.position(state)
+        base = self._bases.get(key)
+        if base is not None and position - base < self._snapshot_after:
+            return
+        if len(self._bases) >= _BASES:
+            del self._bases[next(iter(self._bases))]
+        self._bases[key] = position
+        if base is None:
+            return  # it is not known how many they are: count from here
+        try:
+            data = form.dump(state)
+        except Exception as error:  # noqa: BLE001 - the entries are there, and go on being so
+            logger.opt(exception=error).error("the state of session {} cannot be written", key)
+        else:
+            self._running().committer.put(Snapshot(key, position, data, Commit()))
+
+    # --- reading ---
+
+    async def load(self, key: SessionKey) -> Recorded:
+        """What is known of a session, with everything that was appended before.
+
+        Raises:
+            JournalCorrupt: the session's record cannot be read.
+            OSError: it cannot be read now.
+        """
+        opened = self._running()
+        await opened.committer.settled(key)
+        recorded, base = await self._read(partial(opened.reader.load, key))
+        opened.committer.read_again(key)
+        if self._open is opened:
+            self._bases[key] = base
+        return recorded
+
+    async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
+        """The last ``limit`` history entries, oldest first; all are kept.
+
+        Raises:
+            JournalCorrupt: they cannot be read.
+            OSError: they cannot be read now.
+        """
+        if limit <= 0:
+            return ()
+        opened = self._running()
+        await opened.committer.settled(key)
+        return await self._read(partial(opened.reader.history, key, limit))
+
+    async def unfinished(self) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions that something waits for, some at a time."""
+        after = 0
+        while True:
+            reader = self._running().reader
+            keys, after = await self._read(partial(reader.unfinished, after))
+            if not keys:
+                return
+            yield keys
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        opened = self._running()
+        try:
+            return await opened.loop.run_in_executor(opened.read_pool, read)
+        except apsw.Error as error:
+            msg = f"the journal {str(self._path)!r} cannot be read now: {error}"
+            raise JournalError(msg) from error
+
+
+def _take(path: Path, lock: ProcessLock, writer: Writer) -> None:
+    refuse_network(path)
+    try:
+        lock.take()
+        writer.open()
+    except (apsw.Error, OSError) as error:
+        lock.give_back()
+        if isinstance(error, JournalError):
+            raise
+        msg = f"the journal {str(path)!r} cannot be opened: {error}; choose another path"
+        raise JournalError(msg) from error
+
+
+def _more_unfinished(entries: Sequence[Entry]) -> int:
+    """How many more messages and deliveries are to be ended after ``entries`` than before.
+
+    A session with none is at rest, and is not started before somebody wants something of it.
+    """
+    more = 0
+    for entry in entries:
+        kind = type(entry)
+        if kind is Progressed:
+            continue
+        if kind is MessageAccepted:
+            more += 1
+        elif kind in _ENDS:
+            more -= 1
+        elif getattr(entry, "delivery_id", None) is not None:
+            more += 1
+    return more
+
+
+_ENDS: Final = frozenset({MessageEnded, DeliveryEnded})

@@ -1,0 +1,289 @@
+"""The one that writes: everything that waits in one transaction, again and again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import apsw
+from loguru import logger
+
+from ..messages.ids import SessionKey
+from .base import Commit
+from .codec import VERSION, checksum_of
+from .schema import POSITIONS, connect, note_open, refuse_without_its_wal, row_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .schema import Synchronous
+
+DEFINITE: Final = (apsw.FullError, apsw.BusyError, apsw.LockedError)
+"""Errors after which it is known that nothing was written: the same can be tried again."""
+
+OF_ONE: Final = (apsw.ConstraintError, apsw.TooBigError)
+"""Errors that one item is to blame for; nothing was written, and the others can be."""
+
+_CHECKPOINT_AT: Final = 1000
+"""Pages in the ``-wal`` file (4 KiB each) after which they are moved to the main one."""
+
+_CHUNK: Final = 128
+"""Rows that one statement writes at most. A thread that talks to SQLite gives the interpreter's
+lock away at every statement, and beside a busy loop it waits up to 5 ms to get it back."""
+
+_IDS: Final = 50_000
+"""Sessions of which the writer knows the id without looking it up."""
+
+
+class Unit(NamedTuple):
+    """What happened in a session in one go, in bytes: it is written as a whole, or not at all.
+
+    Args:
+        position: of the first entry.
+        history: what it adds to the session's history; empty for nothing.
+        unfinished: how many more messages and deliveries are to be ended after it than before.
+        at: seconds since the epoch.
+    """
+
+    key: SessionKey
+    position: int
+    data: bytes
+    history: bytes
+    unfinished: int
+    at: float
+    commit: Commit
+
+
+class Snapshot(NamedTuple):
+    """A session's state after the entry at a position, in bytes; the entries so far may go."""
+
+    key: SessionKey
+    position: int
+    data: bytes
+    commit: Commit
+
+
+Item = Unit | Snapshot
+
+
+class Lost(Exception):
+    """Nobody can say whether the last transaction is in the journal."""
+
+
+class Writer:
+    """Writes a journal; all of it is called in the writer's thread.
+
+    Args:
+        path: of the journal.
+        synchronous: whether a commit is to survive a power cut, too.
+        vfs: the name of an apsw VFS to open it through.
+        accept_loss: whether to go on with a journal of which the newest part is missing.
+    """
+
+    def __init__(
+        self, path: Path, synchronous: Synchronous, vfs: str | None, *, accept_loss: bool
+    ) -> None:
+        self._path = path
+        self._synchronous: Synchronous = synchronous
+        self._vfs = vfs
+        self._accept_loss = accept_loss
+        self._connection: apsw.Connection | None = None
+        self._ids: dict[SessionKey, int] = {}
+        self._new_ids: list[SessionKey] = []
+        self._wal_pages = 0
+        self._checkpoint_at = _CHECKPOINT_AT
+
+    def open(self) -> None:
+        """Open the journal; make it if it is not there.
+
+        Raises:
+            JournalError: it cannot be used as it is.
+            apsw.Error: SQLite cannot open it.
+        """
+        had_wal = self._path.with_name(f"{self._path.name}-wal").exists()
+        connection = connect(self._path, self._synchronous, self._vfs)
+        try:
+            if not self._accept_loss:
+                refuse_without_its_wal(connection, self._path, had_wal=had_wal)
+            note_open(connection, is_open=True)
+        except BaseException:
+            connection.close(force=True)
+            raise
+        self._use(connection)
+
+    def _use(self, connection: apsw.Connection) -> None:
+        connection.set_wal_hook(self._note_pages)
+        self._connection = connection
+        self._wal_pages = 0
+        self._checkpoint_at = _CHECKPOINT_AT
+
+    def _note_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def close(self) -> None:
+        """Note that it was closed in order, and let go of it."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            note_open(connection, is_open=False)
+        except apsw.Error as error:
+            logger.warning("the journal {} could not be closed in order: {}", self._path, error)
+        finally:
+            connection.close(force=True)
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Write all of it in one transaction.
+
+        Raises:
+            apsw.Error: of :data:`DEFINITE` or :data:`OF_ONE`; none of it was written.
+            Lost: nobody can say.
+        """
+        connection = self._connection
+        assert connection is not None, "who writes has had it opened before"
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            self._write(connection, items)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self._undo(connection, error)
+            raise
+        self._new_ids.clear()
+        if len(self._ids) > _IDS:
+            self._ids.clear()
+
+    def reopen(self) -> None:
+        """Have a connection; a new one after one was lost, and on it only what is durable.
+
+        After a sync that failed the machine may show what it never wrote; so all that can be read
+        is written once more, into the main file.
+
+        Raises:
+            JournalError, apsw.Error: there is none yet.
+        """
+        if self._connection is not None:
+            return
+        connection = connect(self._path, self._synchronous, self._vfs)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except BaseException:
+            connection.close(force=True)
+            raise
+        self._use(connection)
+
+    def _undo(self, connection: apsw.Connection, error: BaseException) -> None:
+        for key in self._new_ids:
+            self._ids.pop(key, None)
+        self._new_ids.clear()
+        if isinstance(error, (*DEFINITE, *OF_ONE)):
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except apsw.Error as worse:
+                error = worse
+            else:
+                return
+        # Stop writing on this connection: what it has in memory may not be what the disk has.
+        self._connection = None
+        self._ids.clear()
+        with contextlib.suppress(Exception):
+            connection.close(force=True)
+        raise Lost from error
+
+    # --- one transaction ---
+
+    def _write(self, connection: apsw.Connection, items: Sequence[Item]) -> None:
+        entries: list[Any] = []
+        history: list[Any] = []
+        unfinished: dict[int, tuple[int, float]] = {}
+        snapshots: list[tuple[int, Snapshot]] = []
+        for item in items:
+            session = self._ids.get(item.key) or self._id_of(connection, item.key)
+            if isinstance(item, Snapshot):
+                snapshots.append((session, item))
+                continue
+            place = row_id(session, item.position)
+            entries += (place, checksum_of(place, item.data), item.data)
+            if item.history:
+                history += (place, checksum_of(place, item.history), item.history)
+            if item.unfinished:
+                before = unfinished.get(session)
+                more = item.unfinished + (before[0] if before else 0)
+                unfinished[session] = (more, item.at)
+        _insert(connection, "entry", entries)
+        _insert(connection, "history", history)
+        _count(connection, [(key, *value) for key, value in unfinished.items()])
+        for session, snapshot in snapshots:
+            _replace(connection, session, snapshot)
+
+    def _id_of(self, connection: apsw.Connection, key: SessionKey) -> int:
+        found: Any = connection.execute(
+            "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
+        ).get
+        if found is None:
+            found = connection.execute(
+                "INSERT INTO session (tenant, session_id) VALUES (?, ?) RETURNING id", key
+            ).get
+            self._new_ids.append(key)
+        self._ids[key] = session = int(found)
+        return session
+
+    # --- between two transactions ---
+
+    def checkpoint(self) -> None:
+        """Move what is in the ``-wal`` file into the main one, when it is enough.
+
+        What fails here was durable before, and stays where it is.
+        """
+        if self._wal_pages < self._checkpoint_at or self._connection is None:
+            return
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            self._checkpoint_at = self._wal_pages + _CHECKPOINT_AT
+            logger.warning("the journal {} keeps its -wal for now: {}", self._path, error)
+        else:
+            self._checkpoint_at = _CHECKPOINT_AT
+            self._wal_pages = 0
+
+
+def _insert(connection: apsw.Connection, table: str, values: list[Any]) -> None:
+    """Write rows of a table, three values each."""
+    for first, last, rows in _chunks(len(values) // 3):
+        places = ",".join([f"(?,{VERSION},?,?)"] * rows)
+        connection.execute(
+            f"INSERT INTO {table} VALUES {places}",  # noqa: S608 - one of our own tables
+            values[3 * first : 3 * last],
+        )
+
+
+def _count(connection: apsw.Connection, counted: list[tuple[int, int, float]]) -> None:
+    """Note by how many messages and deliveries more sessions are to be ended."""
+    for first, last, rows in _chunks(len(counted)):
+        places = ",".join(["(?,?,?)"] * rows)
+        connection.execute(
+            f"WITH more (id, number, at) AS (VALUES {places}) UPDATE session "  # noqa: S608
+            "SET unfinished = unfinished + number, touched_at = at FROM more "
+            "WHERE session.id = more.id",
+            [value for row in counted[first:last] for value in row],
+        )
+
+
+def _chunks(count: int) -> Iterable[tuple[int, int, int]]:
+    """Cut rows into powers of two, so that there are few statements to prepare."""
+    first = 0
+    while first < count:
+        rows = min(_CHUNK, 1 << (count - first).bit_length() - 1)
+        yield first, first + rows, rows
+        first += rows
+
+
+def _replace(connection: apsw.Connection, session: int, snapshot: Snapshot) -> None:
+    """Put a snapshot in the place of the entries so far, and of the one before."""
+    last = row_id(session, snapshot.position)
+    first = session * POSITIONS
+    connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last))
+    connection.execute("DELETE FROM snapshot WHERE id BETWEEN ? AND ?", (first, last))
+    _insert(connection, "snapshot", [last, checksum_of(last, snapshot.data), snapshot.data])
