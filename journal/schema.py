@@ -69,6 +69,7 @@ def connect(path: Path, synchronous: Synchronous, vfs: str | None) -> apsw.Conne
     connection = apsw.Connection(str(path), vfs=vfs)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
+        keep_wal(connection, keep=True)
         _prepare(connection, path, synchronous)
     except BaseException:
         connection.close(force=True)
@@ -84,7 +85,16 @@ def connect_to_read(path: Path, vfs: str | None) -> apsw.Connection:
     """
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     connection.set_busy_timeout(BUSY_TIMEOUT)
+    keep_wal(connection, keep=True)
     return connection
+
+
+def keep_wal(connection: apsw.Connection, *, keep: bool) -> None:
+    """Whether the ``-wal`` file stays where it is when the last connection is closed.
+
+    While it does, one that is missing is noticed (:func:`refuse_without_its_wal`).
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
 
 def _prepare(connection: apsw.Connection, path: Path, synchronous: Synchronous) -> None:

@@ -12,7 +12,7 @@ from loguru import logger
 from ..messages.ids import SessionKey
 from .base import Commit
 from .codec import VERSION, checksum_of
-from .schema import POSITIONS, connect, note_open, refuse_without_its_wal, row_id
+from .schema import POSITIONS, connect, keep_wal, note_open, refuse_without_its_wal, row_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +129,7 @@ class Writer:
             return
         try:
             note_open(connection, is_open=False)
+            keep_wal(connection, keep=False)
         except apsw.Error as error:
             logger.warning("the journal {} could not be closed in order: {}", self._path, error)
         finally:
