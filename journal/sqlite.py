@@ -184,7 +184,7 @@ class SqliteJournal:
                 position,
                 self._codec.entries(entries),
                 self._codec.history(history) if history else b"",
-                _more_unfinished(entries),
+                more_unfinished(entries),
                 last.at,
                 commit,
             )
@@ -274,7 +274,7 @@ def _take(path: Path, lock: ProcessLock, writer: Writer) -> None:
         raise JournalError(msg) from error
 
 
-def _more_unfinished(entries: Sequence[Entry]) -> int:
+def more_unfinished(entries: Sequence[Entry]) -> int:
     """How many more messages and deliveries are to be ended after ``entries`` than before.
 
     A session with none is at rest, and is not started before somebody wants something of it.

@@ -32,7 +32,7 @@ def read(data: bytes, codec: Codec = CODEC) -> list[Entry]:
     return codec.read_entries(row_of(data), "it")
 
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -86,7 +86,7 @@ def test_what_happens_to_calls_is_read_as_it_was_written(entry: Progressed) -> N
 
 
 def test_a_row_may_have_entries_of_several_kinds() -> None:
-    entries = [accepted(ANN, 1), progressed(2, {"a": [1, None]}), ended(ANN, 3, "m1")]
+    entries: list[Entry] = [accepted(ANN, 1), progressed(2, {"a": [1, None]}), ended(ANN, 3, "m1")]
     assert read(CODEC.entries(entries)) == entries
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from wavebreak import (
 from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal.base import Commit, LastingJournal
 from wavebreak.messages.errors import JournalCorrupt, SystemClosed
+from wavebreak.messages.events import Entry
 from wavebreak.messages.history import HistoryEntry, HistoryKind
 from wavebreak.messages.ids import SessionKey
 
@@ -52,7 +54,8 @@ def said(text: str, turn: int = 1) -> HistoryEntry:
 
 
 async def test_what_was_appended_is_there_when_it_is_opened_again(path: Path) -> None:
-    first, second = [accepted(ANN, 1), progressed(2, {"a": 1})], [progressed(3)]
+    first: list[Entry] = [accepted(ANN, 1), progressed(2, {"a": 1})]
+    second: list[Entry] = [progressed(3)]
     journal = journal_at(path)
     assert isinstance(journal, LastingJournal)
     assert journal.survives
@@ -94,6 +97,10 @@ async def test_closing_writes_what_waits(path: Path) -> None:
         journal.append(ANN, [progressed(300)])
 
 
+def _note(order: list[int], number: int, _: Commit) -> None:
+    order.append(number)
+
+
 async def test_commits_complete_in_order_and_what_waits_is_one_transaction(path: Path) -> None:
     with Disk() as disk:
         journal = journal_at(path, vfs=disk.name)
@@ -105,7 +112,7 @@ async def test_commits_complete_in_order_and_what_waits_is_one_transaction(path:
         for number in range(300):
             key = SessionKey("", f"s{number % 100}")
             commit = journal.append(key, [progressed(number // 100 + 1)])
-            commit.add_done_callback(lambda _, number=number: order.append(number))
+            commit.add_done_callback(partial(_note, order, number))
             commits.append(commit)
         await durable(commits[-1])
         assert order == list(range(300))
@@ -237,7 +244,8 @@ CORRUPTIONS = {
     "a flipped bit": "UPDATE entry SET data = CAST(X'00' || substr(data, 2) AS BLOB) WHERE id = ?",
     "a row of a newer version": "UPDATE entry SET version = 99 WHERE id = ?",
     "a row in the place of another": "UPDATE entry SET id = id + 100 WHERE id = ?",
-    "a bad state": "UPDATE snapshot SET data = CAST(X'00' || substr(data, 2) AS BLOB) WHERE id BETWEEN ?1 - 99 AND ?1",
+    "a bad state": "UPDATE snapshot SET data = CAST(X'00' || substr(data, 2) AS BLOB) "
+    "WHERE id BETWEEN ?1 - 99 AND ?1",
 }
 
 
@@ -362,7 +370,7 @@ async def test_a_file_that_cannot_have_a_write_ahead_log_is_refused(path: Path) 
     holds.pragma("journal_mode", "DELETE")
     holds.execute("CREATE TABLE x (y); DROP TABLE x; BEGIN; SELECT * FROM sqlite_schema")
     holds.execute("BEGIN EXCLUSIVE" if not holds.in_transaction else "SELECT 1")
-    with pytest.raises(JournalError, match="journal_mode|locked"):
+    with pytest.raises(JournalError, match=r"journal_mode|locked"):
         await journal_at(path).open()
     holds.close(force=True)
 
@@ -383,7 +391,7 @@ async def test_a_journal_that_lost_its_newest_part_is_refused_unless_that_may_be
     await journal.close()
 
     bereft.with_name("journal.db-wal").unlink()
-    with pytest.raises(JournalDamaged, match="journal.db-wal.*accept_loss=True"):
+    with pytest.raises(JournalDamaged, match=r"journal\.db-wal.*accept_loss=True"):
         await journal_at(bereft).open()
     journal = journal_at(bereft, accept_loss=True)
     await journal.open()

@@ -20,6 +20,8 @@ from pydantic import TypeAdapter
 
 from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import Rules, SessionState, Status, due
+from wavebreak.actors.machine.stored import StateForm
+from wavebreak.journal.sqlite import more_unfinished
 from wavebreak.messages.errors import (
     MailboxFull,
     MessageIdReused,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final[TypeAdapter[Any]] = TypeAdapter(AnyEvent)
 PROGRESS: Final = TypeAdapter(Progressed)
+FORM: Final = StateForm({})
 
 POLICIES = st.sampled_from(
     (
@@ -270,6 +273,13 @@ class RandomSession(RuleBasedStateMachine):
             assert state == self.folded
         self._the_state_is_one_of_those_that_can_be()
         self._every_message_is_where_it_belongs()
+
+    @invariant()
+    def what_was_written_can_be_gone_on_from(self) -> None:
+        driver, state = self.driver, self.driver.state
+        assert FORM.load(FORM.dump(state)) == state
+        left = len(self.observer.accepted - self.observer.ended) + len(state.outbox)
+        assert more_unfinished(driver.entries) == left, "so it is started when a process begins"
 
     def _the_state_is_one_of_those_that_can_be(self) -> None:
         state, observer = self.driver.state, self.observer
