@@ -1,0 +1,3 @@
+"""What ``benchmarks/crash.py`` is made of: the witness, the process that is killed, the check."""
+
+from __future__ import annotations
