@@ -205,8 +205,8 @@ def _show(summary: Summary, run: Run, options: argparse.Namespace) -> None:
     table = Table(title=f"{options.kills:,} kills, {options.synchronous}, {run.seconds:.0f} s")
     table.add_column("")
     table.add_column("", justify="right")
-    for name, value in summary._asdict().items():
-        shown = len(value) if isinstance(value, list) else value
+    figures = {**summary._asdict(), "problems": len(summary.problems)}
+    for name, shown in figures.items():
         table.add_row(name.replace("_", " "), f"{shown:,}")
     Console().print(table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from zlib import crc32
 
 from pydantic import TypeAdapter
@@ -127,9 +127,10 @@ def _schema_of(kind: Any) -> CoreSchema:
         return core_schema.nullable_schema(_schema_of(of[of[0] is NoneType]))
     if not isinstance(kind, type):
         return core_schema.any_schema()
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        hints = get_type_hints(kind)
-        return core_schema.tuple_schema([_schema_of(hints[name]) for name in kind._fields])
+    fields: tuple[str, ...] | None = getattr(kind, "_fields", None)
+    if issubclass(kind, tuple) and fields is not None:
+        hints = get_type_hints(cast("Any", kind))
+        return core_schema.tuple_schema([_schema_of(hints[name]) for name in fields])
     if issubclass(kind, str):  # those of our vocabularies are texts, too
         return core_schema.str_schema()
     return core_schema.int_schema() if kind is int else core_schema.any_schema()

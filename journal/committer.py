@@ -192,17 +192,21 @@ class Committer:
             reopened.set_result(None)
 
     def _written(self, items: Sequence[Item], error: Exception | None = None) -> None:
-        if self._held is not None:
-            logger.info("the journal is written again")
-            self._held = None
+        if error is None:
             self._delay = _TRY_AGAIN[0]
+            if self._held is not None:
+                logger.info("the journal is written again")
+                self._held = None
         for key, _, data, *_, commit in items:
             self._pending_bytes -= len(data)
             if self._last.get(key) is commit:
                 del self._last[key]
             if error is not None:
                 self._lost[key] = error
-            commit.complete(error)
+            try:
+                commit.complete(error)
+            except Exception as raised:  # noqa: BLE001 - the others are told all the same
+                logger.opt(exception=raised).error("what waited for session {} failed", key)
 
     def _ended(self, work: asyncio.Future[_Held | _Gone | None]) -> None:
         self._at_work = False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
     from .base import StateForm
     from .codec import Codec
+    from .database import Database
 
 _BATCH = 1000
 """Sessions that are named at a time."""
@@ -40,7 +41,7 @@ class Reader:
         self._vfs = vfs
         self._codec = codec
         self._state = state
-        self._connection: apsw.Connection | None = None
+        self._connection: Database | None = None
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -73,7 +74,7 @@ class Reader:
                 recorded = self._recorded(connection, first, what)
         return recorded
 
-    def _recorded(self, connection: apsw.Connection, first: int, what: str) -> tuple[Recorded, int]:
+    def _recorded(self, connection: Database, first: int, what: str) -> tuple[Recorded, int]:
         snapshot: object | None = None
         at = 0
         for row in _rows(connection, "snapshot", first):
@@ -123,20 +124,20 @@ class Reader:
         rows: list[Any] = found.fetchall()
         return [SessionKey(*row[1:]) for row in rows], rows[-1][0] if rows else after
 
-    def _opened(self) -> apsw.Connection:
+    def _opened(self) -> Database:
         if self._connection is None:
             self._connection = connect_to_read(self._path, self._vfs)
         return self._connection
 
     @staticmethod
-    def _first_of(connection: apsw.Connection, key: SessionKey) -> int | None:
+    def _first_of(connection: Database, key: SessionKey) -> int | None:
         found: int | None = connection.execute(
             "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
         ).get
         return None if found is None else found * POSITIONS
 
 
-def _rows(connection: apsw.Connection, table: str, first: int, order: str = "ASC") -> Iterator[Row]:
+def _rows(connection: Database, table: str, first: int, order: str = "ASC") -> Iterator[Row]:
     rows = connection.execute(
         f"SELECT id, version, checksum, data FROM {table} "  # noqa: S608 - our own words
         f"WHERE id BETWEEN ? AND ? ORDER BY id {order}",
@@ -146,5 +147,5 @@ def _rows(connection: apsw.Connection, table: str, first: int, order: str = "ASC
         yield Row(*row)
 
 
-def _has(connection: apsw.Connection, table: str, first: int) -> bool:
+def _has(connection: Database, table: str, first: int) -> bool:
     return next(_rows(connection, table, first), None) is not None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apsw
 
 from ..messages.errors import JournalDamaged, JournalError
+from .database import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .database import Database
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -59,14 +63,14 @@ def row_id(session: int, position: int) -> int:
     return session * POSITIONS + position
 
 
-def connect(path: Path, synchronous: Synchronous, vfs: str | None) -> apsw.Connection:
+def connect(path: Path, synchronous: Synchronous, vfs: str | None) -> Database:
     """Open the file for writing, and see to it that it is as it must be.
 
     Raises:
         JournalError: it is no journal, or cannot be used as one.
         apsw.Error: SQLite cannot open it.
     """
-    connection = apsw.Connection(str(path), vfs=vfs)
+    connection = opened(path, vfs)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
         keep_wal(connection, keep=True)
@@ -77,19 +81,19 @@ def connect(path: Path, synchronous: Synchronous, vfs: str | None) -> apsw.Conne
     return connection
 
 
-def connect_to_read(path: Path, vfs: str | None) -> apsw.Connection:
+def connect_to_read(path: Path, vfs: str | None) -> Database:
     """Open a file that is open for writing already a second time, for reading.
 
     Raises:
         apsw.Error: SQLite cannot open it.
     """
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection = opened(path, vfs, read_only=True)
     connection.set_busy_timeout(BUSY_TIMEOUT)
     keep_wal(connection, keep=True)
     return connection
 
 
-def keep_wal(connection: apsw.Connection, *, keep: bool) -> None:
+def keep_wal(connection: Database, *, keep: bool) -> None:
     """Whether the ``-wal`` file stays where it is when the last connection is closed.
 
     While it does, one that is missing is noticed (:func:`refuse_without_its_wal`).
@@ -97,7 +101,7 @@ def keep_wal(connection: apsw.Connection, *, keep: bool) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
 
-def _prepare(connection: apsw.Connection, path: Path, synchronous: Synchronous) -> None:
+def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None:
     is_new = _refuse_what_is_no_journal(connection, path)
     for pragma, value, wanted in (
         ("journal_mode", "WAL", "wal"),
@@ -121,16 +125,16 @@ def _prepare(connection: apsw.Connection, path: Path, synchronous: Synchronous) 
             connection.execute(_TABLES)
 
 
-def _refuse_what_is_no_journal(connection: apsw.Connection, path: Path) -> bool:
+def _refuse_what_is_no_journal(connection: Database, path: Path) -> bool:
     """Whether the file is new.
 
     Raises:
         JournalError: it is neither new nor a journal that this version reads.
     """
     try:
-        application = cast("int", connection.pragma("application_id"))
-        version = cast("int", connection.pragma("user_version"))
-        tables = cast("int", connection.execute("SELECT count(*) FROM sqlite_schema").get)
+        application = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     except (apsw.NotADBError, apsw.CorruptError) as error:
         msg = f"{str(path)!r} is no journal: {error}; choose another path, or restore a backup"
         raise JournalError(msg) from error
@@ -148,7 +152,7 @@ def _refuse_what_is_no_journal(connection: apsw.Connection, path: Path) -> bool:
     return False
 
 
-def refuse_without_its_wal(connection: apsw.Connection, path: Path, *, had_wal: bool) -> None:
+def refuse_without_its_wal(connection: Database, path: Path, *, had_wal: bool) -> None:
     """Notice that the newest part of a journal that was not closed has gone.
 
     Args:
@@ -170,7 +174,8 @@ def refuse_without_its_wal(connection: apsw.Connection, path: Path, *, had_wal: 
     raise JournalDamaged(msg)
 
 
-def note_open(connection: apsw.Connection, *, is_open: bool) -> None:
+def note_open(connection: Database, *, is_open: bool) -> None:
     """Write into the journal's main file that it is open, or that it was closed."""
     connection.execute("INSERT OR REPLACE INTO about VALUES ('open', ?)", (int(is_open),))
-    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    with contextlib.suppress(apsw.BusyError):  # another program reads: then it stays in the -wal
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -17,6 +17,7 @@ from .schema import POSITIONS, connect, keep_wal, note_open, refuse_without_its_
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .database import Database
     from .schema import Synchronous
 
 DEFINITE: Final = (apsw.FullError, apsw.BusyError, apsw.LockedError)
@@ -88,7 +89,7 @@ class Writer:
         self._synchronous: Synchronous = synchronous
         self._vfs = vfs
         self._accept_loss = accept_loss
-        self._connection: apsw.Connection | None = None
+        self._connection: Database | None = None
         self._ids: dict[SessionKey, int] = {}
         self._new_ids: list[SessionKey] = []
         self._wal_pages = 0
@@ -112,13 +113,13 @@ class Writer:
             raise
         self._use(connection)
 
-    def _use(self, connection: apsw.Connection) -> None:
+    def _use(self, connection: Database) -> None:
         connection.set_wal_hook(self._note_pages)
         self._connection = connection
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
 
-    def _note_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+    def _note_pages(self, _connection: Database, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
@@ -174,7 +175,7 @@ class Writer:
             raise
         self._use(connection)
 
-    def _undo(self, connection: apsw.Connection, error: BaseException) -> None:
+    def _undo(self, connection: Database, error: BaseException) -> None:
         for key in self._new_ids:
             self._ids.pop(key, None)
         self._new_ids.clear()
@@ -195,7 +196,7 @@ class Writer:
 
     # --- one transaction ---
 
-    def _write(self, connection: apsw.Connection, items: Sequence[Item]) -> None:
+    def _write(self, connection: Database, items: Sequence[Item]) -> None:
         entries: list[Any] = []
         history: list[Any] = []
         unfinished: dict[int, tuple[int, float]] = {}
@@ -219,7 +220,7 @@ class Writer:
         for session, snapshot in snapshots:
             _replace(connection, session, snapshot)
 
-    def _id_of(self, connection: apsw.Connection, key: SessionKey) -> int:
+    def _id_of(self, connection: Database, key: SessionKey) -> int:
         found: Any = connection.execute(
             "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
         ).get
@@ -250,7 +251,7 @@ class Writer:
             self._wal_pages = 0
 
 
-def _insert(connection: apsw.Connection, table: str, values: list[Any]) -> None:
+def _insert(connection: Database, table: str, values: list[Any]) -> None:
     """Write rows of a table, three values each."""
     for first, last, rows in _chunks(len(values) // 3):
         places = ",".join([f"(?,{VERSION},?,?)"] * rows)
@@ -260,7 +261,7 @@ def _insert(connection: apsw.Connection, table: str, values: list[Any]) -> None:
         )
 
 
-def _count(connection: apsw.Connection, counted: list[tuple[int, int, float]]) -> None:
+def _count(connection: Database, counted: list[tuple[int, int, float]]) -> None:
     """Note by how many messages and deliveries more sessions are to be ended."""
     for first, last, rows in _chunks(len(counted)):
         places = ",".join(["(?,?,?)"] * rows)
@@ -281,7 +282,7 @@ def _chunks(count: int) -> Iterable[tuple[int, int, int]]:
         first += rows
 
 
-def _replace(connection: apsw.Connection, session: int, snapshot: Snapshot) -> None:
+def _replace(connection: Database, session: int, snapshot: Snapshot) -> None:
     """Put a snapshot in the place of the entries so far, and of the one before."""
     last = row_id(session, snapshot.position)
     first = session * POSITIONS

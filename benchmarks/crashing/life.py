@@ -15,6 +15,7 @@ from wavebreak import (
     Enqueue,
     SqliteJournal,
     Turn,
+    TurnInfo,
     current_call,
     dep,
     tool,
@@ -153,11 +154,14 @@ async def live(life: Life) -> None:
         async def agent(turn: Turn) -> str:
             return await answer(turn, worlds[turn.session_id])
 
+        def world_of(turn: TurnInfo) -> World:
+            return worlds[turn.session_id]
+
         system = ActorSystem(
             agent,
             journal=SqliteJournal(life.folder / "journal.db", life.synchronous, snapshot_after=100),
             deliver=deliver,
-            deps={World: lambda turn: worlds[turn.session_id]},
+            deps={World: world_of},
             max_attempts=1_000_000,
         )
         system.on(CallEnded, call_ended)

@@ -19,6 +19,7 @@ from wavebreak import (
 )
 from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal.base import Commit, LastingJournal
+from wavebreak.journal.database import opened
 from wavebreak.messages.errors import JournalCorrupt, SystemClosed
 from wavebreak.messages.events import Entry
 from wavebreak.messages.history import HistoryEntry, HistoryKind
@@ -221,7 +222,7 @@ async def test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_ma
     assert recorded.snapshot == state_at(11)
     assert recorded.entries == []
     await journal.close()
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     assert connection.execute("SELECT count(*) FROM snapshot").get == 1
     assert connection.execute("SELECT count(*) FROM entry").get == 8
     connection.close()
@@ -321,7 +322,7 @@ async def test_another_program_can_read_meanwhile(path: Path) -> None:
     journal = journal_at(path)
     await journal.open()
     await durable(journal.append(ANN, [progressed(1)]))
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = opened(path, read_only=True)
     assert connection.execute("SELECT count(*) FROM entry").get == 1
     connection.close()
     await journal.close()
@@ -340,7 +341,7 @@ async def test_what_is_no_journal_of_this_version_is_refused(
     journal = journal_at(path)
     await journal.open()
     await journal.close()
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     connection.execute(sql)
     connection.close()
     before = path.read_bytes()
@@ -350,7 +351,7 @@ async def test_what_is_no_journal_of_this_version_is_refused(
 
 
 async def test_another_programs_database_and_any_other_file_are_refused(path: Path) -> None:
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()
     with pytest.raises(JournalError, match="another program's"):
@@ -366,7 +367,7 @@ async def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_have_a_write_ahead_log_is_refused(path: Path) -> None:
-    holds = apsw.Connection(str(path))
+    holds = opened(path)
     holds.pragma("journal_mode", "DELETE")
     holds.execute("CREATE TABLE x (y); DROP TABLE x; BEGIN; SELECT * FROM sqlite_schema")
     holds.execute("BEGIN EXCLUSIVE" if not holds.in_transaction else "SELECT 1")
@@ -446,4 +447,38 @@ async def test_it_works_on_a_plain_loop(path: Path) -> None:
     await journal.open()
     await asyncio.gather(*(durable(journal.append(ANN, [progressed(p)])) for p in range(1, 50)))
     assert len(await entries_of(journal)) == 49
+    await journal.close()
+
+
+async def test_somebody_who_raises_when_told_keeps_nobody_else_waiting(path: Path) -> None:
+    def fail(_: Commit) -> None:
+        raise RuntimeError
+
+    journal = journal_at(path)
+    await journal.open()
+    first, second = journal.append(ANN, [progressed(1)]), journal.append(ANN, [progressed(2)])
+    first.add_done_callback(fail)
+    await durable(second)
+    await journal.close()
+
+
+async def test_another_program_that_reads_for_long_does_not_keep_it_from_opening(
+    path: Path,
+) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    await durable(journal.append(ANN, [progressed(1)]))
+    reads = opened(path, read_only=True)
+    reads.execute("BEGIN")
+    assert reads.execute("SELECT count(*) FROM entry").get == 1
+    await durable(journal.append(ANN, [progressed(2)]))
+    await journal.close()
+    await journal.open()
+    await durable(journal.append(ANN, [progressed(3)]))
+    assert len(await entries_of(journal)) == 3
+    assert reads.execute("SELECT count(*) FROM entry").get == 1
+    reads.close()
+    await journal.close()
+    await journal.open()
+    assert len(await entries_of(journal)) == 3
     await journal.close()

@@ -11,6 +11,7 @@ import pytest
 
 from wavebreak import JournalFull, SqliteJournal
 from wavebreak.journal.base import Commit
+from wavebreak.journal.database import opened
 from wavebreak.messages.errors import JournalError
 from wavebreak.messages.ids import SessionKey
 
@@ -154,7 +155,7 @@ async def test_another_program_that_holds_the_lock_for_30_seconds_only_delays(
 ) -> None:
     await journal.open()
     await durable(journal.append(ANN, [progressed(1)]))
-    other = apsw.Connection(str(tmp_path / "journal.db"))
+    other = opened(tmp_path / "journal.db")
     other.execute("BEGIN IMMEDIATE")
     commits = [journal.append(ANN, [progressed(2)]), journal.append(BEN, [accepted(BEN, 1)])]
     await asyncio.sleep(30)

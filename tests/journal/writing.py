@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import apsw
-
 from wavebreak import SessionMessage, SqliteJournal, UserMessage
 from wavebreak.actors.machine.stored import StateForm
 from wavebreak.journal.base import Commit
+from wavebreak.journal.database import opened
 from wavebreak.messages.events import Event, MessageAccepted, MessageEnded, Progressed
 from wavebreak.messages.ids import CallId, Fence, SessionKey
 from wavebreak.messages.policies import AfterWave
@@ -97,7 +96,7 @@ def copy(path: Path, to: Path) -> Path:
 
 def change(path: Path, sql: str, *values: Any) -> None:
     """Change a journal behind its back."""
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     connection.execute(sql, values)
     assert connection.changes() > 0
     connection.close()

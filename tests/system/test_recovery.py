@@ -31,6 +31,7 @@ from wavebreak import (
     current_call,
     tool,
 )
+from wavebreak.journal.database import opened
 from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import RecordingDeliver, gate
 
@@ -301,7 +302,7 @@ async def test_a_long_conversation_is_read_from_its_last_state(path: Path) -> No
     async with ActorSystem(agent, journal=SqliteJournal(path, snapshot_after=50)) as system:
         for number in range(100):
             await (await system.session("ann").send("x", message_id=f"m{number}")).outcome()
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     rows: int = connection.execute("SELECT count(*) FROM entry").get
     connection.close()
     assert rows < 50, "what the state stands for has gone"
@@ -351,7 +352,7 @@ async def test_a_session_that_cannot_be_read_is_alone_in_that(path: Path) -> Non
     async with ActorSystem(echo, journal=SqliteJournal(path)) as system:
         for name in ("ann", "ben"):
             await (await system.session(name).send("a")).outcome()
-    connection = apsw.Connection(str(path))
+    connection = opened(path)
     connection.execute(
         "DELETE FROM entry WHERE id = (SELECT min(id) + 1 FROM entry WHERE id > "
         "(SELECT id << 32 FROM session WHERE session_id = 'ann'))"
