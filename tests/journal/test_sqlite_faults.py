@@ -150,6 +150,7 @@ async def test_a_checkpoint_that_fails_loses_nothing_and_is_made_another_time(
     await journal.close()
 
 
+@pytest.mark.slow
 async def test_another_program_that_holds_the_lock_for_30_seconds_only_delays(
     journal: SqliteJournal, tmp_path: Path
 ) -> None:
