@@ -197,12 +197,13 @@ class Committer:
             if self._held is not None:
                 logger.info("the journal is written again")
                 self._held = None
+        else:
+            # Before anybody is told: who is may append at once.
+            self._lost.update({item.key: error for item in items})
         for key, _, data, *_, commit in items:
             self._pending_bytes -= len(data)
             if self._last.get(key) is commit:
                 del self._last[key]
-            if error is not None:
-                self._lost[key] = error
             try:
                 commit.complete(error)
             except Exception as raised:  # noqa: BLE001 - the others are told all the same
@@ -240,8 +241,6 @@ class Committer:
         if self._reopened is None:
             self._reopened = self._loop.create_future()
         self._timer = self._loop.call_later(self._delay, self._start)
-        for item in items:
-            self._lost[item.key] = gone.error
         self._written(items, gone.error)
 
     async def finish(self) -> None:

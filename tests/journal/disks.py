@@ -10,6 +10,7 @@ import apsw
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Self
 
@@ -30,6 +31,8 @@ class Disk(apsw.VFS):
         self.writes = 0
         self.syncs: list[str] = []
         self.images: dict[str, Image] = {}
+        self.at_step: Callable[[], None] | None = None
+        """Called, in the journal's threads, after every write and sync."""
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         super().__init__(self.name, "")
@@ -68,6 +71,11 @@ class Disk(apsw.VFS):
         """Do as told again."""
         self._faults.clear()
 
+    def step(self) -> None:
+        """Something was written or synced."""
+        if self.at_step is not None:
+            self.at_step()
+
     def check(self, what: str, path: str) -> None:
         for fault in tuple(self._faults):
             fault.check(what, path)
@@ -96,12 +104,16 @@ class Fault:
         self.times = times
         self.after = after
         self.count = 0
+        self.before: Callable[[], object] | None = None
+        """Called, in the journal's thread, before it fails."""
 
     def check(self, what: str, path: str) -> None:
         if what != self.what or not path.endswith(self.where):
             return
         self.count += 1
         if self.after < self.count <= self.after + self.times:
+            if self.before is not None:
+                self.before()
             raise apsw.exception_for(self.code)
 
 
@@ -166,14 +178,17 @@ class DiskFile(apsw.VFSFile):
         self._disk.writes += 1
         cast("Any", super()).xWrite(data, offset)
         self._image.since.append((offset, bytes(data)))
+        self._disk.step()
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
         self._disk.check("truncate", self._path)
         super().xTruncate(newsize)
         self._image.since.append(newsize)
+        self._disk.step()
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         self._disk.check("sync", self._path)
         super().xSync(flags)
         self._disk.syncs.append(self._path)
         self._image.sync()
+        self._disk.step()

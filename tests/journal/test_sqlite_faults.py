@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -122,12 +123,39 @@ async def test_a_full_disk_refuses_new_messages_keeps_the_rest_and_heals(
         journal.append(BEN, [accepted(BEN, 1)])
     goes_on = journal.append(ANN, [progressed(3)])
     assert await entries_of(journal, BEN) == [], "reading goes on"
+    told: list[Commit] = []
+    for commit in (waits, goes_on):
+        commit.add_done_callback(told.append)
     disk.heal()
     await durable(goes_on)
-    assert waits.done
+    assert told == [waits, goes_on], "in order"
     assert waits.error is None
     assert len(await entries_of(journal)) == 3
     await durable(journal.append(BEN, [accepted(BEN, 1)]))
+    await journal.close()
+
+
+async def test_what_comes_while_a_full_disk_is_tried_stays_behind_what_was_there(
+    journal: SqliteJournal, disk: Disk
+) -> None:
+    await journal.open()
+    await durable(journal.append(ANN, [progressed(1)]))
+    loop, told, appended = asyncio.get_running_loop(), list[str](), threading.Event()
+
+    def append_more() -> None:
+        journal.append(ANN, [progressed(3)]).add_done_callback(lambda _: told.append("second"))
+        appended.set()
+
+    def meanwhile() -> None:
+        loop.call_soon_threadsafe(append_more)
+        assert appended.wait(10)
+
+    disk.fail("write", "-wal", apsw.SQLITE_FULL).before = meanwhile
+    first = journal.append(ANN, [progressed(2)])
+    first.add_done_callback(lambda _: told.append("first"))
+    await durable(first)
+    assert len(await entries_of(journal)) == 3
+    assert told == ["first", "second"]
     await journal.close()
 
 

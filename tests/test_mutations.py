@@ -1,0 +1,196 @@
+"""The suite notices when what durability rests on is broken: each of these lets a test fail.
+
+Every sync, every de-duplication and every order that DESIGN promises is broken in a copy of the
+project, one at a time, and the tests named beside it are run on the copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+class Mutation(NamedTuple):
+    """Something to break.
+
+    Args:
+        file: where.
+        was: the code.
+        becomes: what it becomes.
+        tests: those of which one has to fail.
+    """
+
+    file: str
+    was: str
+    becomes: str
+    tests: str
+
+
+POWER, SQLITE, FAULTS = (
+    "tests/journal/test_power_cuts.py",
+    "tests/journal/test_sqlite.py",
+    "tests/journal/test_sqlite_faults.py",
+)
+RECOVERY, DURABILITY = "tests/system/test_recovery.py", "tests/system/test_durability.py"
+
+MUTATIONS: Final = {
+    "a commit does not sync": Mutation(
+        "journal/schema.py",
+        '("synchronous", synchronous, _SYNCHRONOUS[synchronous])',
+        '("synchronous", "NORMAL", 1)',
+        POWER,
+    ),
+    "a commit is told before it is written": Mutation(
+        "journal/committer.py",
+        "        try:\n            self._writer.write(items)\n        except OF_ONE:",
+        "        self._loop.call_soon_threadsafe(self._written, items)\n"
+        "        try:\n            self._writer.write(items)\n        except OF_ONE:",
+        f"{FAULTS} {RECOVERY}",
+    ),
+    "what is read after a failed sync is not written once more": Mutation(
+        "journal/writer.py",
+        "            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)\n"
+        "        except",
+        "            pass\n        except",
+        FAULTS,
+    ),
+    "what follows on a lost commit is written": Mutation(
+        "journal/committer.py",
+        "            self._lost.update({item.key: error for item in items})",
+        "            pass",
+        FAULTS,
+    ),
+    "what waits behind a lost commit is written": Mutation(
+        "journal/committer.py",
+        "        items = (*gone.items, *self._queue)\n        self._queue.clear()",
+        "        items = gone.items",
+        FAULTS,
+    ),
+    "what could not be written goes to the end of the queue": Mutation(
+        "journal/committer.py",
+        "self._queue.extendleft(reversed(held.items))",
+        "self._queue.extend(held.items)",
+        FAULTS,
+    ),
+    "what could not be written is dropped": Mutation(
+        "journal/committer.py",
+        "self._queue.extendleft(reversed(held.items))",
+        "pass",
+        FAULTS,
+    ),
+    "a reading does not wait for what is being written": Mutation(
+        "journal/sqlite.py",
+        "        await opened.committer.settled(key)\n        recorded, base",
+        "        recorded, base",
+        SQLITE,
+    ),
+    "a snapshot takes one entry too many along": Mutation(
+        "journal/writer.py",
+        'connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last))',
+        'connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last + 1))',
+        f"{SQLITE} {POWER}",
+    ),
+    "a snapshot and its compaction are two transactions": Mutation(
+        "journal/writer.py",
+        '    _insert(connection, "snapshot", [last,',
+        '    connection.execute("COMMIT; BEGIN IMMEDIATE")\n'
+        '    _insert(connection, "snapshot", [last,',
+        POWER,
+    ),
+    "checksums are not compared": Mutation(
+        "journal/codec.py",
+        "if checksum_of(row.row_id, row.data) != row.checksum:",
+        "if False:",
+        "tests/journal/test_codec.py",
+    ),
+    "a missing -wal is not noticed": Mutation(
+        "journal/schema.py", "    if had_wal or ", "    if True or ", SQLITE
+    ),
+    "nobody holds the lock": Mutation(
+        "journal/place.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", SQLITE
+    ),
+    "unfinished sessions are not counted": Mutation(
+        "journal/sqlite.py",
+        " more_unfinished(entries),",
+        " 0,",
+        f"{RECOVERY}::test_only_sessions_that_something_waits_for_are_started",
+    ),
+    "a message id is not remembered": Mutation(
+        "actors/machine/messages.py",
+        "    known = draft.state.remembered.get(send.message.message_id)",
+        "    known = None",
+        f"{RECOVERY}::test_what_was_answered_is_known_and_not_answered_again",
+    ),
+    "an epoch is used twice": Mutation(
+        "actors/machine/reports.py",
+        "epoch = max(state.epoch, command.above) + 1",
+        "epoch = max(state.epoch, command.above, 1)",
+        "tests/actors/machine/test_random_sessions.py::"
+        "test_a_session_keeps_its_promises_over_a_few_random_commands",
+    ),
+    "a once call is made again after a crash": Mutation(
+        "actors/machine/turns.py",
+        "return CallStatus.CANCELLED if call.effect is Effect.READ else CallStatus.UNKNOWN",
+        "return CallStatus.CANCELLED",
+        f"{RECOVERY}::test_a_turn_comes_back_as_its_next_attempt_answered_from_the_ledger",
+    ),
+    "an outbox is not drained": Mutation(
+        "actors/recorded.py",
+        "        if before.outbox:",
+        "        if False:",
+        f"{RECOVERY}::test_deliveries_that_had_not_ended_are_made_with_their_old_id",
+    ),
+    "acts do not wait for their commits": Mutation(
+        "actors/release.py",
+        "        if commit.done and commit.error is None and not self._held:\n",
+        "        if True:\n",
+        DURABILITY,
+    ),
+    "a gap in the positions is folded over": Mutation(
+        "actors/machine/evolve.py",
+        "        if entry.position != state.position + 1:",
+        "        if False:",
+        "tests/actors/machine/test_evolve.py",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_suite_fails_when(name: str, tmp_path: Path) -> None:
+    mutation = MUTATIONS[name]
+    copy = tmp_path / "wavebreak"
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(
+            ".*", "*.egg-info", "__pycache__", "docs", "examples", "benchmarks", "build", "dist"
+        ),
+    )
+    source = (copy / mutation.file).read_text(encoding="utf-8")
+    assert source.count(mutation.was) == 1, f"{mutation.file} has changed: mend the list above"
+    broken = source.replace(mutation.was, mutation.becomes)
+    (copy / mutation.file).write_text(broken, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
+            *("-p", "no:randomly", "--timeout=20", "--tb=line", *mutation.tests.split()),
+        ],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    # 1: tests failed. Anything else means that they could not be run.
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "failed" in done.stdout
