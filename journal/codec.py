@@ -78,6 +78,8 @@ class Codec:
 
     def entries(self, entries: Sequence[Entry]) -> bytes:
         """The bytes of some entries of one session."""
+        if len(entries) == 1 and type(entries[0]) is Progressed:  # as most are
+            return b"[%b]" % self._progressed(entries[0])
         parts = [
             self._progressed(entry) if type(entry) is Progressed else to_json(entry)
             for entry in entries
