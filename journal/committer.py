@@ -141,13 +141,15 @@ class Committer:
     def _work(self) -> _Held | _Gone | None:
         """In the writer's thread: write as long as something waits."""
         queue, writer = self._queue, self._writer
-        try:
-            writer.reopen()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-            return _Held((), error)
-        self._tell_opened()
-        while queue:
+        while queue or self._reopened is not None:
+            try:
+                writer.reopen()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                return _Held((), error)
+            self._tell_opened()
             items = [queue.popleft() for _ in range(len(queue))]
+            if not items:
+                return None  # it was only to be opened
             try:
                 self._write(items)
             except DEFINITE as error:
@@ -155,7 +157,7 @@ class Committer:
             except Lost as lost:
                 cause = lost.__cause__
                 return _Gone(items, cause if isinstance(cause, Exception) else lost)
-            writer.checkpoint()
+            writer.tidy()
         return None
 
     def _write(self, items: list[Item]) -> None:

@@ -87,7 +87,8 @@ class Reader:
                 msg = f"{what}, snapshot at {at}, cannot be read: {error}"
                 raise JournalCorrupt(msg) from error
         entries: list[Entry] = []
-        for row in _rows(connection, "entry", first):
+        rows = (*_rows(connection, "entry", first), *_rows(connection, "recent", first))
+        for row in rows:
             entries += self._codec.read_entries(row, f"{what} from {row.row_id - first}")
         if not entries and snapshot is None and _has(connection, "history", first):
             msg = f"{what} is gone, but for its history: restore it from a backup"
@@ -138,9 +139,10 @@ class Reader:
 
 
 def _rows(connection: Database, table: str, first: int, order: str = "ASC") -> Iterator[Row]:
+    place = "place" if table == "recent" else "id"
     rows = connection.execute(
-        f"SELECT id, version, checksum, data FROM {table} "  # noqa: S608 - our own words
-        f"WHERE id BETWEEN ? AND ? ORDER BY id {order}",
+        f"SELECT {place}, version, checksum, data FROM {table} "  # noqa: S608 - our own words
+        f"WHERE {place} BETWEEN ? AND ? ORDER BY {place} {order}",
         (first, first + POSITIONS - 1),
     )
     for row in rows:

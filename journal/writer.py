@@ -33,6 +33,9 @@ _CHUNK: Final = 128
 """Rows that one statement writes at most. A thread that talks to SQLite gives the interpreter's
 lock away at every statement, and beside a busy loop it waits up to 5 ms to get it back."""
 
+_RECENT: Final = 2_000
+"""Rows that are kept in the order of writing."""
+
 _IDS: Final = 50_000
 """Sessions of which the writer knows the id without looking it up."""
 
@@ -92,6 +95,8 @@ class Writer:
         self._connection: Database | None = None
         self._ids: dict[SessionKey, int] = {}
         self._new_ids: list[SessionKey] = []
+        self._last: dict[int, int] = {}  # by session's id, where its last entry is
+        self._recent = 0
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
 
@@ -116,6 +121,7 @@ class Writer:
     def _use(self, connection: Database) -> None:
         connection.set_wal_hook(self._note_pages)
         self._connection = connection
+        self._recent = connection.execute("SELECT count(*) FROM recent").get
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
 
@@ -125,6 +131,7 @@ class Writer:
 
     def close(self) -> None:
         """Note that it was closed in order, and let go of it."""
+        self._sort()
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -155,6 +162,7 @@ class Writer:
         self._new_ids.clear()
         if len(self._ids) > _IDS:
             self._ids.clear()
+            self._last.clear()
 
     def reopen(self) -> None:
         """Have a connection; a new one after one was lost, and on it only what is durable.
@@ -179,6 +187,7 @@ class Writer:
         for key in self._new_ids:
             self._ids.pop(key, None)
         self._new_ids.clear()
+        self._last.clear()
         if isinstance(error, (*DEFINITE, *OF_ONE)):
             try:
                 if connection.in_transaction:
@@ -207,6 +216,10 @@ class Writer:
                 snapshots.append((session, item))
                 continue
             place = row_id(session, item.position)
+            if place <= self._last_of(connection, session):
+                msg = f"session {str(item.key)!r} has something at {item.position} already"
+                raise apsw.ConstraintError(msg)
+            self._last[session] = place
             entries += (place, checksum_of(place, item.data), item.data)
             if item.history:
                 history += (place, checksum_of(place, item.history), item.history)
@@ -214,7 +227,8 @@ class Writer:
                 before = unfinished.get(session)
                 more = item.unfinished + (before[0] if before else 0)
                 unfinished[session] = (more, item.at)
-        _insert(connection, "entry", entries)
+        _insert(connection, "recent (place, version, checksum, data)", entries)
+        self._recent += len(entries) // 3
         _insert(connection, "history", history)
         _count(connection, [(key, *value) for key, value in unfinished.items()])
         for session, snapshot in snapshots:
@@ -232,13 +246,49 @@ class Writer:
         self._ids[key] = session = int(found)
         return session
 
+    def _last_of(self, connection: Database, session: int) -> int:
+        """Where the last entry of a session is; -1 if there is none."""
+        last = self._last.get(session)
+        if last is None:
+            first, end = row_id(session, 0), row_id(session + 1, 0) - 1
+            last = connection.execute(
+                "SELECT max("
+                "ifnull((SELECT max(place) FROM recent WHERE place BETWEEN ?1 AND ?2), -1), "
+                "ifnull((SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2), -1))",
+                (first, end),
+            ).get
+            self._last[session] = last = int(last)
+        return last
+
     # --- between two transactions ---
 
-    def checkpoint(self) -> None:
-        """Move what is in the ``-wal`` file into the main one, when it is enough.
+    def tidy(self) -> None:
+        """Put things where they belong for good, when they are enough.
 
         What fails here was durable before, and stays where it is.
         """
+        if self._recent >= _RECENT:
+            self._sort()
+        self._checkpoint()
+
+    def _sort(self) -> None:
+        """Put what was written recently beside what its sessions have already."""
+        connection = self._connection
+        if connection is None or not self._recent:
+            return
+        try:
+            connection.execute(
+                "BEGIN IMMEDIATE; INSERT INTO entry SELECT place, version, checksum, data "
+                "FROM recent ORDER BY place; DELETE FROM recent; COMMIT"
+            )
+        except apsw.Error as error:
+            logger.warning("the journal {} is not sorted for now: {}", self._path, error)
+            with contextlib.suppress(Lost):
+                self._undo(connection, error)
+        self._recent = 0
+
+    def _checkpoint(self) -> None:
+        """Move what is in the ``-wal`` file into the main one."""
         if self._wal_pages < self._checkpoint_at or self._connection is None:
             return
         try:
@@ -287,5 +337,6 @@ def _replace(connection: Database, session: int, snapshot: Snapshot) -> None:
     last = row_id(session, snapshot.position)
     first = session * POSITIONS
     connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last))
+    connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last))
     connection.execute("DELETE FROM snapshot WHERE id BETWEEN ? AND ?", (first, last))
     _insert(connection, "snapshot", [last, checksum_of(last, snapshot.data), snapshot.data])

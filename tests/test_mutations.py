@@ -105,6 +105,18 @@ MUTATIONS: Final = {
         '    _insert(connection, "snapshot", [last,',
         POWER,
     ),
+    "an entry is written in the place of another": Mutation(
+        "journal/writer.py",
+        "            if place <= self._last_of(connection, session):",
+        "            if False:",
+        SQLITE,
+    ),
+    "what is sorted and what is not are two transactions": Mutation(
+        "journal/writer.py",
+        '"FROM recent ORDER BY place; DELETE FROM recent; COMMIT"',
+        '"FROM recent ORDER BY place; COMMIT; BEGIN; DELETE FROM recent; COMMIT"',
+        POWER,
+    ),
     "checksums are not compared": Mutation(
         "journal/codec.py",
         "if checksum_of(row.row_id, row.data) != row.checksum:",
