@@ -168,12 +168,12 @@ class SqliteJournal:
         """Record ``entries``; they are durable when the commit is done.
 
         Raises:
-            JournalFull: they begin with a new message, and the disk has no room.
-            JournalBusy: they begin with a new message, and too much waits already.
+            JournalFull: there is a new message among them, and the disk has no room.
+            JournalBusy: there is a new message among them, and too much waits already.
         """
         committer = self._running().committer
         first, last = entries[0], entries[-1]
-        if type(first) is MessageAccepted:
+        if type(first) is not Progressed and any(type(one) is MessageAccepted for one in entries):
             committer.admit()
         position = first.position
         assert position is not None, "what is journaled has a position"
@@ -288,7 +288,7 @@ def more_unfinished(entries: Sequence[Entry]) -> int:
             more += 1
         elif kind in _ENDS:
             more -= 1
-        elif getattr(entry, "delivery_id", None) is not None:
+        if kind is not DeliveryEnded and getattr(entry, "delivery_id", None) is not None:
             more += 1
     return more
 
