@@ -94,8 +94,8 @@ MUTATIONS: Final = {
     ),
     "a snapshot takes one entry too many along": Mutation(
         "journal/writer.py",
-        'connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last))',
-        'connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last + 1))',
+        'connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last))',
+        'connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last + 1))',
         f"{SQLITE} {POWER}",
     ),
     "a snapshot and its compaction are two transactions": Mutation(
