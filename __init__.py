@@ -13,8 +13,8 @@ from .actors.session import SessionActor
 from .actors.session_face import Receipt, Session
 from .actors.turn import Turn
 from .journal.memory import MemoryJournal
-from .messages.dead_letters import DeadLetter, DeadLetterKind
 from .journal.sqlite import SqliteJournal
+from .messages.dead_letters import DeadLetter, DeadLetterKind
 from .messages.errors import (
     AcceptanceUnknown,
     ActorError,
