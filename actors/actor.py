@@ -568,7 +568,10 @@ class AsyncioActor(pykka.Actor):
         """Answer those who wait for an actor that cannot end by itself."""
         self._actor_busy = True
         self._actor_ref.set_stopped()
-        self._actor_loop_teardown(Exit(ExitKind.KILLED, error, "receive"))
+        try:
+            self._actor_loop_teardown(Exit(ExitKind.KILLED, error, "receive"))
+        except BaseException as broken:  # noqa: BLE001 - whoever buries it is a stranger
+            logger.opt(exception=broken).error("{} could not be buried", self._actor_ref)
 
     def _actor_break_off(self) -> None:
         """Cancel what a handler or hook waits for."""

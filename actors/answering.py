@@ -343,10 +343,12 @@ class AnsweringActor(RecordedActor):
     ) -> None:
         if self._choosing is not None and ended.cause is not None:
             self._leave(self._choosing, ended.cause)
-        if ended.kind is ExitKind.NORMAL and self._waiters.shutdown is not None:
+        inbox = self.actor_inbox
+        closed = ended.kind is ExitKind.NORMAL and self._waiters.shutdown is not None
+        if closed or inbox.loop.is_closed():  # then there is no next incarnation either
             self._waiters.detach(self._key)
         else:
-            self._waiters.pass_on(self.actor_inbox)
+            self._waiters.pass_on(inbox)
         super()._actor_loop_teardown(ended, envelope, result)
 
     ANSWERED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {

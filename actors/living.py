@@ -42,6 +42,10 @@ class Living(Generic[A]):
             if not living:
                 self._by_loop.pop(loop, None)
 
+    def forget(self, loop: AbstractEventLoop) -> None:
+        """Let go of all actors of a loop that nobody is to hear of: its process was killed."""
+        self._by_loop.pop(loop, None)
+
     def on(self, loop: AbstractEventLoop) -> int:
         """Count the actors that live on a loop."""
         return len(self._by_loop.get(loop, ()))

@@ -300,7 +300,7 @@ class SessionActor(BacklogActor):
     def _actor_loop_teardown(
         self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
-        if self._control is not None:
+        if self._control is not None and not self._loop.is_closed():
             self._control.tell_stop(Now(), Reason.CRASHED)
         super()._actor_loop_teardown(ended, envelope, result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ from wavebreak import (
     Future,
     MemoryJournal,
     MessageAccepted,
+    MessageOutcome,
     MessageStatus,
     Now,
     Reply,
@@ -26,9 +28,11 @@ from wavebreak import (
     Turn,
     WavebreakError,
 )
-from wavebreak.testing import LeakCheck, RecordingDeliver, gate
+from wavebreak.testing import LeakCheck, RecordingDeliver, VirtualTimeLoop, gate, run
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from wavebreak.journal.base import Recorded
     from wavebreak.messages.ids import SessionKey
     from wavebreak.messages.policies import Policy
@@ -352,3 +356,43 @@ def test_a_stubborn_agent_does_not_keep_a_blocking_program_from_ending(
         session.stop(Now(grace=0)).get(timeout=5)
         assert receipt.outcome().get(timeout=5).status is MessageStatus.CANCELLED
     enough.set()
+
+
+def test_a_loop_that_is_closed_under_a_system_does_not_keep_the_next_one_from_starting() -> None:
+    outcomes: list[Future[MessageOutcome]] = []
+
+    async def agent(turn: Turn) -> str:
+        await asyncio.sleep(1000)
+        return "never"
+
+    async def left_alone() -> None:
+        system = ActorSystem(agent)
+        await system.__aenter__()
+        for number in range(20):  # of which some session is buried before its runtime is
+            receipt = await system.session(f"s{number}").send("a")
+            outcomes.append(receipt.outcome())
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(1000)
+
+    async def another() -> str:
+        async def quick(turn: Turn) -> str:
+            return "done"
+
+        async with ActorSystem(quick) as system:
+            outcome = await (await system.session("ann").send("a")).outcome()
+        assert outcome.reply is not None
+        return outcome.reply.text
+
+    loop = VirtualTimeLoop()
+    main = loop.create_task(left_alone())
+    with pytest.raises(RuntimeError, match="stopped before Future completed"):
+        loop.run_until_complete(main)
+    left = [main, *asyncio.all_tasks(loop)]
+    loop.close()
+    assert run(another()) == "done"
+    assert all(outcome.done() for outcome in outcomes), "nobody is left waiting"
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        with contextlib.suppress(BaseException):
+            cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
