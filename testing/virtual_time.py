@@ -15,6 +15,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
@@ -52,12 +53,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             for a duration shows.
         stuck_after: real seconds to wait for threads when nothing is scheduled, before
             :class:`Deadlock` ends the loop.
+        alone: whether no thread but those that the loop counts can wake it; then nothing is
+            waited for in vain.
     """
 
-    def __init__(self, *, start: float = 1000.0, stuck_after: float = 5.0) -> None:
+    def __init__(
+        self, *, start: float = 1000.0, stuck_after: float = 5.0, alone: bool = False
+    ) -> None:
+        self.start = start
         self._now = start
+        self._limit = inf
         self._work = _WorkCount()
-        super().__init__(_JumpingSelector(self, self._work, stuck_after))
+        super().__init__(_JumpingSelector(self, self._work, stuck_after, alone=alone))
         # One of ours, so that the counting sees the very future that the thread fulfils; the base
         # class shuts it down with the loop.
         self._pool = ThreadPoolExecutor(thread_name_prefix="virtual-time")
@@ -80,6 +87,21 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             message = f"virtual time does not run backwards: advance({seconds})"
             raise ValueError(message)
         self._now += seconds
+
+    def allowed(self, timeout: float | None) -> float | None:
+        """How far the clock may jump for a timer that is due in so many seconds; None: not."""
+        if timeout is None or self._limit == inf:
+            return timeout
+        return min(timeout, self._limit - self._now) if self._limit > self._now else None
+
+    def hold_clock(self, until: float | None) -> None:
+        """Let the clock jump no further than ``until``; None lets it go again."""
+        self._limit = inf if until is None else until
+
+    @property
+    def threads_work(self) -> bool:
+        """Whether a thread that the loop counts is at work, or about to be."""
+        return self._work.running > 0 or self._work.queued > 0
 
     @contextlib.contextmanager
     def busy(self) -> Generator[None]:
@@ -248,30 +270,40 @@ class _Work:
 class _JumpingSelector(selectors.DefaultSelector):
     """The one place where the loop would wait: here it lets virtual time pass instead."""
 
-    def __init__(self, loop: VirtualTimeLoop, work: _WorkCount, stuck_after: float) -> None:
+    def __init__(
+        self, loop: VirtualTimeLoop, work: _WorkCount, stuck_after: float, *, alone: bool
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._work = work
         self._stuck_after = stuck_after
+        self._alone = alone
         self._seen_stuck = -1
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
-        if events or (timeout is not None and timeout <= 0):
-            return events
-        if self._work.running or timeout is None:
+        work = self._work
+        # Alone and without threads there is nobody who could have woken the loop.
+        if not self._alone or work.running or work.queued:
+            events = super().select(0)
+            if events:
+                return events
+        if timeout is not None and timeout <= 0:
+            return []
+        timeout = self._loop.allowed(timeout)
+        if work.running or timeout is None:
             return self._wait_for_threads()
-        if self._work.queued and self._work.changes != self._seen_stuck:
+        if work.queued and work.changes != self._seen_stuck:
             events = super().select(THREAD_START)
-            if events or self._work.running:
+            if events or work.running:
                 return events
             # Every thread of the pool is parked: what is queued waits for them, like everyone.
-            self._seen_stuck = self._work.changes
+            self._seen_stuck = work.changes
         self._loop.advance(timeout)
         return []
 
     def _wait_for_threads(self) -> list[tuple[selectors.SelectorKey, int]]:
-        give_up = time.monotonic() + self._stuck_after
+        idle = self._alone and not self._loop.threads_work
+        give_up = time.monotonic() + (0.0 if idle else self._stuck_after)
         while (left := give_up - time.monotonic()) > 0:
             events = super().select(left)
             if events:

@@ -1,0 +1,125 @@
+"""The loop of a schedule: every step of it is a moment, and the order of steps can be drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, TypeVarTuple
+
+from ..virtual_time import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+    from contextvars import Context
+    from random import Random
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_THREAD = 5.0
+"""Real seconds that a blocking tool may take in a schedule before the others go on."""
+
+_LOOK = 0.0005
+"""Real seconds after which is looked whether a thread works or waits for the loop."""
+
+
+class ScheduleLoop(VirtualTimeLoop):
+    """An asyncio loop in virtual time whose order of steps is drawn from a seed.
+
+    What belongs to one actor or task (it runs in one context) keeps its order, and so does what
+    asyncio schedules for itself; only between these the order is drawn. Threads get no say in it:
+    a blocking tool is over before the next step, unless it waits for the loop.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(alone=True)
+        self.ready = _Ready(self)
+        # The one place where a loop says what runs next; asyncio has no hook for it.
+        self._ready = self.ready
+        self.on_step: Callable[[], None] = _nothing
+
+    def begin(self, random: Random | None, on_step: Callable[[], None]) -> None:
+        """Prepare for another schedule.
+
+        Args:
+            random: draws the order; None for the order of an ordinary loop.
+            on_step: called before every step; what it raises ends the run.
+        """
+        self._now = self.start
+        self.ready.random = random
+        self.ready.owner.clear()
+        self.set_exception_handler(None)
+        self.on_step = on_step
+
+    def leave(self) -> None:
+        """Hold on to nothing of the last schedule: a loop lives long, and a run is not to."""
+        self.begin(None, _nothing)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Schedule a step, and note whose it is."""
+        handle = super().call_soon(callback, *args, context=context)
+        if context is not None and self.ready.random is not None:
+            self.ready.owner[id(handle)] = id(context)
+        return handle
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """Run ``func`` in a thread, and wait until it has ended or waits for the loop."""
+        ended = threading.Event()
+
+        def run() -> T:
+            try:
+                return func(*args)
+            finally:
+                ended.set()
+
+        future = super().run_in_executor(executor, run)
+        give_up = time.monotonic() + _THREAD
+        while not ended.wait(_LOOK):
+            if not self.threads_work or time.monotonic() > give_up:
+                break
+        return future
+
+
+class _Ready(deque[Any]):
+    """What is ready to run; which of it is next is drawn."""
+
+    def __init__(self, loop: ScheduleLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self.random: Random | None = None
+        self.owner: dict[int, int] = {}
+
+    def popleft(self) -> asyncio.Handle:
+        """Take what runs next."""
+        self._loop.on_step()
+        if self.random is None:
+            handle: asyncio.Handle = super().popleft()
+            return handle
+        place = self._drawn(self.random) if len(self) > 1 else 0
+        handle = self[place]
+        del self[place]
+        self.owner.pop(id(handle), None)
+        return handle
+
+    def _drawn(self, random: Random) -> SupportsIndex:
+        """Draw an owner; its first step is next."""
+        firsts: list[int] = []
+        seen: set[int] = set()
+        owner = self.owner
+        for place, handle in enumerate(self):
+            whose = owner.get(id(handle), 0)
+            if whose not in seen:
+                seen.add(whose)
+                firsts.append(place)
+        return firsts[int(random.random() * len(firsts))]
+
+
+def _nothing() -> None:
+    """Nothing is to be done at a step."""

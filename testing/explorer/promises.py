@@ -1,0 +1,292 @@
+"""The promises: what has to hold of every run, whatever was done to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ...actors.machine.evolve import fold
+from ...actors.machine.state import SessionState
+from ...messages.events import (
+    Delta,
+    DeliveryEnded,
+    MessageAccepted,
+    MessageEnded,
+    Progressed,
+    Said,
+    StopRequested,
+    TurnEnded,
+    TurnRestarted,
+    TurnStarted,
+)
+from ...messages.history import HistoryKind
+from ...messages.policies import Now
+from ...messages.reasons import CallStatus, MessageStatus, Reason, TurnOutcome
+from .chains import CALLS, ONCE, PARTIAL, Chains
+from .facts import KEY
+from .play import ENDS, LEFT, ONE, SILENT
+
+if TYPE_CHECKING:
+    from .facts import Facts
+
+HISTORY = "the history is well formed"
+FOLD = "the live state is the folded journal"
+ORDER = "a wave begins when the one before has ended"
+DELIVERED = "what is answered is delivered"
+
+_DELIVER_AGAIN = frozenset({"deadline", "lose", "unsure"})
+"""After these a delivery may be made once more: it took too long, or nobody heard of its end."""
+
+REASON = "a turn ends for a reason, and in time"
+
+BROKEN_OFF = frozenset({"kill", "restart", "lose", "unsure"})
+"""After these an incarnation takes over what another has begun."""
+
+_CUT_OFF = frozenset({CallStatus.CANCELLED, CallStatus.UNKNOWN})
+
+LITTLE = 1.0
+"""Seconds that a bound may be missed by: commits take time, and timers have a grain."""
+
+PROMISES = (ENDS, ONE, REASON, CALLS, ONCE, PARTIAL, SILENT, ORDER, DELIVERED, HISTORY, FOLD, LEFT)
+"""The names of all promises, as failures give them; one more is about durability."""
+
+
+def check(facts: Facts) -> None:
+    """Note every promise that a run did not keep."""
+    if facts.broken:
+        return  # the run was broken off; what follows would only be its consequences
+    check_fold(facts)
+    check_messages(facts)
+    check_turns(facts)
+    Chains(facts).check()
+    check_deliveries(facts)
+    check_history(facts)
+
+
+def check_fold(facts: Facts) -> None:
+    """The state that the session lives by is what its journal says."""
+    try:
+        folded = fold(SessionState(KEY), facts.log[: facts.log_at_rest])
+    except Exception as error:  # noqa: BLE001 - whatever a journal that is wrong leads to
+        facts.breaks(FOLD, f"the journal cannot be folded: {error!r}")
+        return
+    state = facts.state
+    if state is None or folded == state:
+        return
+    pairs = zip(SessionState._fields, folded, state, strict=True)
+    name, wanted, got = next(one for one in pairs if one[1] != one[2])
+    facts.breaks(FOLD, f"{name} is {got!r}, and the journal says {wanted!r}")
+
+
+def check_messages(facts: Facts) -> None:
+    """Each accepted message ends exactly once, and its sender is told how."""
+    accepted = Counter(e.message.message_id for e in facts.log if isinstance(e, MessageAccepted))
+    ends = [entry for entry in facts.log if isinstance(entry, MessageEnded)]
+    ended = Counter(entry.message_id for entry in ends)
+    status = {entry.message_id: entry.status for entry in ends}
+    for sent in facts.sent:
+        many, times = accepted[sent.id], ended[sent.id]
+        if sent.error is not None:
+            if many:
+                facts.breaks(ENDS, f"{sent.text!r} was refused and is accepted all the same")
+            continue
+        if many != 1:
+            facts.breaks(ENDS, f"{sent.text!r} was accepted {many} times")
+        elif times != 1:
+            facts.breaks(ENDS, f"{sent.text!r} ended {times} times")
+        elif sent.outcome is None:
+            facts.breaks(ENDS, f"nobody was told how {sent.text!r} ended")
+        elif sent.outcome.status is not status[sent.id]:
+            words = f"told {sent.outcome.status}, recorded {status[sent.id]}"
+            facts.breaks(ENDS, f"{sent.text!r}: {words}")
+    for message_id in ended.keys() - accepted.keys():
+        facts.breaks(ENDS, f"message {message_id} ended and was never accepted")
+
+
+class _Turn:
+    """A turn, as the journal has it so far."""
+
+    def __init__(self, started: TurnStarted) -> None:
+        self.number = started.turn
+        self.messages = started.message_ids
+        self.attempt = 1
+        self.stop: StopRequested | None = None
+        self.open: dict[str, int] = {}
+        self.wave = 0
+        self.ended: TurnEnded | None = None
+        self.protects = 0.0
+        self.cut_off = ""
+
+
+def check_turns(facts: Facts) -> None:
+    """One turn after the other, silent once it was told to stop; each wave behind the last."""
+    turn: _Turn | None = None
+    owed: tuple[str, ...] = ()
+    for entry in facts.log:
+        match entry:
+            case TurnStarted():
+                if turn is not None and turn.ended is None:
+                    facts.breaks(ONE, f"turn {entry.turn} started before turn {turn.number} ended")
+                if entry.message_ids[: len(owed)] != owed:
+                    words = f"turn {entry.turn} does not begin with the messages of the one before"
+                    facts.breaks(PARTIAL, words)
+                turn, owed = _Turn(entry), ()
+            case TurnRestarted() if turn is not None:
+                turn.attempt, turn.wave, turn.open = entry.attempt, 0, {}
+            case StopRequested() if turn is not None and entry.turn == turn.number:
+                if turn.stop is None or isinstance(entry.how, Now):
+                    turn.stop = entry
+            case Said() if turn is not None and turn.stop is not None:
+                words = f"turn {entry.turn} said {entry.text!r} after it was told to stop"
+                facts.breaks(SILENT, words)
+            case Progressed() if turn is not None and not entry.is_late:
+                _check_progress(facts, turn, entry)
+            case TurnEnded() if turn is not None:
+                turn.ended = entry
+                _check_end(facts, turn, entry)
+                if entry.outcome is TurnOutcome.INTERRUPTED:
+                    owed = turn.messages
+            case MessageEnded():
+                owed = tuple(one for one in owed if one != entry.message_id)
+            case _:
+                pass
+    _check_published(facts)
+
+
+def _check_progress(facts: Facts, turn: _Turn, entry: Progressed) -> None:
+    for done in entry.done:
+        if turn.open.pop(done.call_id, None) is None:
+            facts.breaks(CALLS, f"call {done.call_id} of {done.tool} ended twice, or never began")
+        if done.status in _CUT_OFF and done.answered_from is None:
+            turn.cut_off = f"call {done.call_id} of {done.tool} was cut off"
+    if not entry.wave:
+        return
+    if turn.stop is not None:
+        words = f"turn {turn.number} began wave {entry.wave} after it was told to stop"
+        facts.breaks(SILENT, words)
+    if turn.open:
+        words = f"wave {entry.wave} began while call {next(iter(turn.open))} had not ended"
+        facts.breaks(ORDER, words)
+    if entry.wave <= turn.wave:
+        facts.breaks(ORDER, f"wave {entry.wave} began after wave {turn.wave}")
+    turn.wave = entry.wave
+    turn.open = dict.fromkeys((call.call_id for call in entry.calls), entry.wave)
+    turn.protects = max((call.timeout or 0.0 for call in entry.calls if call.protected), default=0)
+
+
+def _check_end(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
+    if turn.open:
+        call = next(iter(turn.open))
+        facts.breaks(CALLS, f"turn {turn.number} ended and its call {call} did not")
+    _check_reason(facts, turn, entry)
+    if entry.outcome is not TurnOutcome.FINISHED:
+        return
+    if turn.stop is not None:
+        facts.breaks(SILENT, f"turn {turn.number} was told to stop and finished all the same")
+    text = entry.reply.text if entry.reply is not None else None
+    said = [
+        attempt.returned
+        for attempt in facts.attempts
+        if attempt.turn == turn.number and attempt.number == turn.attempt
+    ]
+    if text not in said:
+        words = f"turn {turn.number}, attempt {turn.attempt} replied {text!r}: its agent did not"
+        facts.breaks(SILENT, words)
+
+
+def _check_reason(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
+    """A turn fails for an error of its agent, and one that was told to stop ends in time."""
+    if entry.outcome is TurnOutcome.FAILED and entry.reason is Reason.ERROR:
+        attempts = [one for one in facts.attempts if one.turn == turn.number]
+        if not any(one.raised is not None for one in attempts):
+            facts.breaks(REASON, f"turn {turn.number} failed, and its agent had raised nothing")
+    stop = turn.stop
+    if stop is not None and turn.cut_off and not isinstance(stop.how, Now):
+        if not any(one.what in {"crash", *BROKEN_OFF} for one in facts.injected):
+            facts.breaks(ORDER, f"{turn.cut_off}, and the turn was to stop after its wave")
+    jumped = any(one.what in {"deadline", *BROKEN_OFF} for one in facts.injected)
+    if stop is None or jumped:
+        return
+    how = stop.how
+    bound = how.grace if isinstance(how, Now) else how.patience + Now().grace
+    if entry.at - stop.at > max(bound, turn.protects) + LITTLE:
+        words = f"turn {turn.number} ended {entry.at - stop.at:.1f} s after it was told to stop"
+        facts.breaks(REASON, words)
+
+
+def _check_published(facts: Facts) -> None:
+    stopped: set[int] = set()
+    for event in facts.published:
+        if isinstance(event, StopRequested) and event.turn is not None:
+            stopped.add(event.turn)
+        elif isinstance(event, Delta) and event.turn in stopped:
+            facts.breaks(SILENT, f"turn {event.turn} streamed after it was told to stop")
+
+
+def check_deliveries(facts: Facts) -> None:
+    """What a finished turn replied and what was said reaches the user, in order, once."""
+    wanted = [
+        entry.delivery_id
+        for entry in facts.log
+        if isinstance(entry, Said | TurnEnded) and entry.delivery_id is not None
+    ]
+    ended = Counter(e.delivery_id for e in facts.log if isinstance(e, DeliveryEnded))
+    got = [delivery.delivery_id for delivery in facts.delivered]
+    for delivery in facts.delivered:
+        if delivery.delivery_id not in wanted:
+            words = f"{delivery.reply.text!r} reached the user, and no turn had said it"
+            facts.breaks(SILENT, words)
+    again = facts.lives > 1 or any(one.what in _DELIVER_AGAIN for one in facts.injected)
+    for place, id_ in enumerate(wanted, 1):
+        times = got.count(id_)
+        if not times or ended[id_] != 1:
+            words = f"delivery {place} was made {times} times, and ended {ended[id_]} times"
+            facts.breaks(DELIVERED, words)
+        elif times > 1 and not again:
+            facts.breaks(DELIVERED, f"delivery {place} was made {times} times")
+    firsts = list(dict.fromkeys(got))
+    if facts.lives == 1 and firsts != wanted[: len(firsts)]:
+        facts.breaks(DELIVERED, f"delivered in the order {firsts}, said in the order {wanted}")
+
+
+def check_history(facts: Facts) -> None:
+    """Each message once, before the reply to it; one reply for a turn that finished."""
+    messages = Counter(
+        entry.message.message_id
+        for entry in facts.history
+        if entry.kind is HistoryKind.MESSAGE and entry.message is not None
+    )
+    twice = [id_ for id_, times in messages.items() if times > 1]
+    if twice:
+        facts.breaks(HISTORY, f"message {twice[0]} is there {messages[twice[0]]} times")
+    turns = [entry.turn for entry in facts.history]
+    if turns != sorted(turns):
+        facts.breaks(HISTORY, f"its turns are in the order {turns}")
+    replied: set[int] = set()
+    for entry in facts.history:
+        if entry.kind is HistoryKind.REPLY:
+            if entry.turn in replied:
+                facts.breaks(HISTORY, f"turn {entry.turn} has two replies")
+            replied.add(entry.turn)
+        elif entry.kind is HistoryKind.MESSAGE and entry.turn in replied:
+            facts.breaks(HISTORY, f"turn {entry.turn} has its reply before its messages")
+    finished = {
+        entry.turn
+        for entry in facts.log
+        if isinstance(entry, TurnEnded) and entry.outcome is TurnOutcome.FINISHED and _speaks(entry)
+    }
+    if replied != finished:
+        facts.breaks(HISTORY, f"it has replies of turns {replied}, finished are {finished}")
+    answered = {
+        entry.message_id
+        for entry in facts.log
+        if isinstance(entry, MessageEnded) and entry.status is MessageStatus.ANSWERED
+    }
+    missing = answered - messages.keys()
+    if missing:
+        facts.breaks(HISTORY, f"message {min(missing)} was answered and is not there")
+
+
+def _speaks(entry: TurnEnded) -> bool:
+    reply = entry.reply
+    return reply is not None and bool(reply.text or reply.attachments or reply.data)

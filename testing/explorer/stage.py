@@ -1,0 +1,268 @@
+"""What stands between the explored program and the world: its tools, its agent, its channel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import sys
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ...actors.runtime import RuntimeActor
+from ...messages.errors import TurnInterrupted
+from ...tools.context import CURRENT
+from ...tools.execution import Prepared
+from ...tools.tool import Tool
+from .facts import Attempt, Ran
+from .script import CALL, END, ExploreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+
+    from ...actors.turn import Turn
+    from ...messages.message import Reply
+    from ...system import Agent
+    from .play import Play
+
+LATE = 8.0
+"""Virtual seconds that a tool goes on which does not heed its cancellation: more than a grace."""
+
+_LIBRARIES = frozenset({"wavebreak", "pydantic", "pydantic_core", "pykka", "loguru", "pytest"})
+
+_DEPTH = 4
+"""How far from the agent tools are looked for."""
+
+
+class RuntimeDied(BaseException):
+    """What an injected crash raises in a tool."""
+
+
+class ToolFailed(OSError):
+    """What an injected failure raises in a tool; an ``OSError``, so a call that may be retried."""
+
+
+class ProcessKilled(BaseException):
+    """What ends everything when the process is killed."""
+
+
+class Stage:
+    """Watches an agent and its tools for one exploration; ``play`` is the run that is on.
+
+    Args:
+        agent: the agent.
+        tools: tools that are not found by looking at the agent.
+
+    Raises:
+        ExploreError: two tools have one name.
+    """
+
+    def __init__(self, agent: Agent, tools: Iterable[Tool[..., Any]]) -> None:
+        self.play: Play | None = None
+        self.agent = self._watched(agent)
+        self.tools: dict[str, Tool[..., Any]] = {}
+        for tool in (*tools, *tools_of(agent)):
+            if self.tools.setdefault(tool.name, tool) is not tool:
+                msg = f"two tools are called {tool.name!r}: give them names of their own"
+                raise ExploreError(msg)
+
+    @contextlib.contextmanager
+    def watching(self) -> Generator[None]:
+        """Watch the tools' calls within the block."""
+        plain = {tool: tool.function for tool in self.tools.values()}
+        for tool, function in plain.items():
+            tool.function = self._blocking(tool) if tool.blocking else self._on_loop(tool)
+            del function
+        try:
+            yield
+        finally:
+            for tool, function in plain.items():
+                tool.function = function
+
+    # --- tools ---
+
+    def _on_loop(self, tool: Tool[..., Any]) -> Callable[..., Awaitable[Any]]:
+        work = tool.function
+
+        async def watched(**arguments: Any) -> Any:
+            play = self.play
+            if play is None:
+                return await work(**arguments)
+            ran = self._begin(play, tool, arguments)
+            try:
+                what = play.moment(CALL)
+                if what == "fail":
+                    raise ToolFailed("injected")  # noqa: TRY301 - as if the tool itself had
+                if what == "late":
+                    result = await _stubborn(work(**arguments))
+                else:
+                    result = await work(**arguments)
+            except BaseException as error:
+                cancelled = isinstance(error, asyncio.CancelledError)
+                play.ended(ran, "cancelled" if cancelled else "failed")
+                raise
+            play.ended(ran, "completed", result)
+            play.moment(END)
+            return result
+
+        return watched
+
+    def _blocking(self, tool: Tool[..., Any]) -> Callable[..., Any]:
+        work = tool.function
+
+        def watched(**arguments: Any) -> Any:
+            play = self.play
+            if play is None:
+                return work(**arguments)
+            ran = self._begin(play, tool, arguments)
+            try:
+                result = work(**arguments)
+            except BaseException:
+                play.ended(ran, "failed")
+                raise
+            play.ended(ran, "completed", result)
+            return result
+
+        return watched
+
+    def _begin(self, play: Play, tool: Tool[..., Any], arguments: dict[str, Any]) -> Ran:
+        ran = Ran(tool.name, arguments, play.life)
+        ran.effect = tool.effect.value
+        running: object = CURRENT.get(None)
+        if isinstance(running, Prepared):
+            call = running.call
+            ran.call_id, ran.key = running.call_id, running.idempotency_key
+            ran.equality, ran.fresh, ran.again = call.equality, call.is_fresh, call.is_again
+        play.began(ran)
+        return ran
+
+    # --- the agent ---
+
+    def _watched(self, agent: Agent) -> Agent:
+        if inspect.isclass(agent):
+            return self._watched_class(agent)
+        if not callable(agent):
+            msg = f"agent={agent!r}: give an async function of a turn, or a RuntimeActor"
+            raise ExploreError(msg)
+
+        async def explored(turn: Turn) -> str | Reply:
+            return await self._run(turn, agent)
+
+        return explored
+
+    def _watched_class(self, agent: type[RuntimeActor]) -> type[RuntimeActor]:
+        stage = self
+
+        class Explored(agent):  # type: ignore[misc, valid-type]
+            """The same agent, watched."""
+
+            def run(self, turn: Turn) -> Awaitable[str | Reply]:
+                return stage._run(turn, super().run)  # noqa: SLF001 - one of ours
+
+        return Explored
+
+    async def _run(self, turn: Turn, agent: Callable[[Turn], Awaitable[str | Reply]]) -> Any:
+        play = self.play
+        if play is None:
+            return await agent(turn)
+        attempt = Attempt(turn.number, turn.attempt, play.life, len(play.log))
+        attempt.messages = tuple(message.message_id for message in turn.messages)
+        attempt.previous = turn.previous
+        attempt.control = turn._engine.control  # noqa: SLF001 - whether it is fenced
+        attempt.task = asyncio.current_task()
+        play.attempts(attempt)
+        try:
+            reply = await agent(turn)
+        except BaseException as error:
+            if not isinstance(error, TurnInterrupted):
+                attempt.raised = error.with_traceback(None)
+            raise
+        finally:
+            attempt.active = False
+        attempt.returned = reply if isinstance(reply, str) else getattr(reply, "text", None)
+        return reply
+
+
+async def _stubborn(work: Awaitable[Any]) -> Any:
+    """Do the work to its end, whoever cancels it, and take some time over that."""
+    task = asyncio.ensure_future(work)
+    late = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            late = True
+    give_up = asyncio.get_running_loop().time() + LATE
+    while late and (left := give_up - asyncio.get_running_loop().time()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(left)
+    return task.result()
+
+
+# --- finding tools ---
+
+
+def tools_of(agent: Agent) -> list[Tool[..., Any]]:
+    """The tools that an agent's code names: its globals, its closure, what it calls."""
+    found: dict[int, Tool[..., Any]] = {}
+    seen: set[int] = set()
+    looked: list[tuple[Any, int]] = [(agent, 0)]
+    while looked:
+        one, depth = looked.pop()
+        if id(one) in seen or depth > _DEPTH or _is_of_a_library(one):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tool):
+            found[id(one)] = one
+            looked += [(other, depth + 1) for other in _named_by(one.function)]
+        else:
+            looked += [(other, depth + 1) for other in _named_by(one)]
+    return list(found.values())
+
+
+def _is_of_a_library(thing: Any) -> bool:
+    """Whether it is no code of the program's own, so that no tools of it are in there."""
+    if isinstance(thing, Tool):
+        return False
+    named = thing if isinstance(thing, FunctionType | type) else type(thing)
+    root = str(getattr(named, "__module__", "")).partition(".")[0]
+    if isinstance(thing, list | tuple | set | frozenset | dict):
+        return False
+    return root in _LIBRARIES or root in sys.stdlib_module_names
+
+
+def _named_by(thing: Any) -> Iterator[Any]:
+    if isinstance(thing, FunctionType):
+        yield from _named_by_function(thing)
+    elif inspect.ismethod(thing):
+        yield from (thing.__func__, thing.__self__)
+    elif inspect.isclass(thing):
+        if issubclass(thing, RuntimeActor) and thing is not RuntimeActor:
+            yield from vars(thing).values()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        yield from thing
+    elif isinstance(thing, dict):
+        yield from thing.values()
+    elif not isinstance(thing, ModuleType | str | bytes | int | float):
+        yield from getattr(thing, "__dict__", {}).values()
+        call = getattr(type(thing), "__call__", None)  # noqa: B004 - the method is looked at
+        if isinstance(call, FunctionType):
+            yield call
+
+
+def _named_by_function(function: FunctionType) -> Iterator[Any]:
+    names: set[str] = set()
+    codes: list[CodeType] = [function.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    for name in sorted(names):
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType):
+            yield from (vars(value)[other] for other in sorted(names) if other in vars(value))
+        elif value is not None:
+            yield value
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it is not filled yet
+            yield cell.cell_contents
