@@ -204,7 +204,9 @@ class FailingJournal(MemoryJournal):
         self._held: list[Commit] | None = None
         self._failures: list[tuple[Exception, bool]] = []
 
-    def fail(self, times: int = 1, *, error: Exception | None = None, written: bool = False) -> None:
+    def fail(
+        self, times: int = 1, *, error: Exception | None = None, written: bool = False
+    ) -> None:
         """Let the next commits fail: nobody can say whether the journal has them.
 
         Args:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...messages.events import MessageAccepted, Progressed, TurnEnded, TurnRestarted, TurnStarted
+from ...messages.events import (
+    MessageAccepted,
+    Progressed,
+    SessionOpened,
+    TurnEnded,
+    TurnRestarted,
+    TurnStarted,
+)
 from ...messages.reasons import CallStatus, Effect, TurnOutcome
 from ...tools.call import equality_of
 
@@ -48,6 +55,7 @@ class Chains:
         self._completed_now: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._asked_since: dict[str, int] = {}
+        self._epoch = 0
         self._turn = 0
         self._attempt = 1
         self._senders: frozenset[str | None] = frozenset()
@@ -56,6 +64,8 @@ class Chains:
         """Note every call that was made again, and every result that got lost."""
         for entry in self._facts.log:
             match entry:
+                case SessionOpened():
+                    self._epoch = entry.epoch
                 case MessageAccepted():
                     self._sender[entry.message.message_id] = entry.message.sender
                 case TurnStarted():
@@ -157,7 +167,10 @@ class Chains:
     def _check_previous(self) -> None:
         """What the turns before have completed is in ``turn.previous`` of this one."""
         for attempt in self._facts.attempts:
-            if attempt.turn != self._turn:
+            # One of an epoch before worked on a turn of which the journal has lost the start.
+            control = attempt.control
+            lost = control is not None and control.fence.epoch < self._epoch
+            if attempt.turn != self._turn or lost:
                 continue
             left = attempt.previous.completed if attempt.previous is not None else ()
             missing = self._completed - {record.origin for record in left}
@@ -186,7 +199,7 @@ class Chains:
         if self._facts.lives > 1 or lost:
             return
         for call_id in self._unknown:
-            ran = self._ran.get(call_id)
-            if ran is not None and ran.ended == "completed":
-                words = f"{ran!r} completed, and is recorded as unknown for good"
+            one = self._ran.get(call_id)
+            if one is not None and one.ended == "completed":
+                words = f"{one!r} completed, and is recorded as unknown for good"
                 self._facts.breaks(PARTIAL, words)

@@ -8,6 +8,7 @@ import gc
 import random
 import time
 from itertools import product
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
@@ -34,13 +35,15 @@ from .shrink import shrunk
 from .stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     from ...system import Agent
     from ...tools.tool import Tool
     from .script import Line
 
     Invariant = Callable[[Facts], object]
+    World = Callable[[], dict[str, Any]]
 
 EPOCH = 1_700_000_000.0
 """What a run takes for the time when its loop's clock is at 0, so that all runs see the same."""
@@ -86,6 +89,7 @@ def explore(
     tools: Iterable[Tool[..., Any]] = (),
     inject: Iterable[str] = ALL,
     invariants: Iterable[Invariant] = (),
+    world: World = dict,
     schedules: int = 500,
     seed: int = 0,
     seconds: float | None = None,
@@ -105,6 +109,8 @@ def explore(
         inject: what may happen, keys of ``INJECTIONS``.
         invariants: called with the ``Facts`` of every run; they raise, or return False, when they
             do not hold.
+        world: called before every run; gives more options for the system, such as ``deps`` with
+            doubles of their own, so that no run sees what another has done.
         schedules: how many runs.
         seed: of the draws; the same seed gives the same runs.
         seconds: real seconds after which no more runs are begun.
@@ -120,7 +126,9 @@ def explore(
     if schedules < 1:
         msg = f"schedules={schedules!r}: give 1 or more"
         raise ExploreError(msg)
-    with Explorer(agent, lines, tools, invariants, options) as explorer:
+    with Explorer(
+        agent, lines, tools=tools, invariants=invariants, world=world, options=options
+    ) as explorer:
         return explorer.explore(kinds, schedules, seed, seconds)
 
 
@@ -131,6 +139,7 @@ def replay(
     *,
     tools: Iterable[Tool[..., Any]] = (),
     invariants: Iterable[Invariant] = (),
+    world: World = dict,
     **options: Any,
 ) -> Facts:
     """Run one schedule again, as a failure of :func:`explore` shows it.
@@ -141,6 +150,7 @@ def replay(
         schedule: the schedule.
         tools: see there.
         invariants: see there.
+        world: see there.
         options: see there.
 
     Returns:
@@ -151,7 +161,9 @@ def replay(
         ExploreError: an argument cannot be used.
     """
     __tracebackhide__ = True
-    with Explorer(agent, script_of(script), tools, invariants, options) as explorer:
+    with Explorer(
+        agent, script_of(script), tools=tools, invariants=invariants, world=world, options=options
+    ) as explorer:
         facts = explorer.play(schedule)
         if facts.broken:
             raise Failure(facts, explorer.script, explorer.options_shown)
@@ -168,29 +180,32 @@ class Explorer:
         self,
         agent: Agent,
         script: tuple[Line, ...],
-        tools: Iterable[Tool[..., Any]],
-        invariants: Iterable[Invariant],
-        options: dict[str, Any],
+        *,
+        tools: Iterable[Tool[..., Any]] = (),
+        invariants: Iterable[Invariant] = (),
+        world: World = dict,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         given = tuple(tools)
         self.stage = Stage(agent, given)
         self.script = script
         self.options_shown = {name: value for name, value in options.items() if name != "deps"}
+        self._world = world
         self._invariants = tuple(invariants)
-        options = dict(options)
+        made = dict(options)
         for name in ("journal", "deliver"):
-            if name in options:
+            if name in made:
                 msg = f"{name}=...: the explorer has a {name} of its own; leave it out"
                 raise ExploreError(msg)
-        options["session_actor"] = session_actor_of(options.get("session_actor", SessionActor))
+        made["session_actor"] = session_actor_of(made.get("session_actor", SessionActor))
         if given:
-            options["tools"] = given
-        self._options = options
+            made["tools"] = given
+        self._options = made
         self._room = Room()
         self._played = 0
         self._exit = contextlib.ExitStack()
 
-    def __enter__(self) -> Explorer:
+    def __enter__(self) -> Self:
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises
             msg = "explore() runs loops of its own: call it from a plain test, not a coroutine"
             raise ExploreError(msg)
@@ -203,15 +218,15 @@ class Explorer:
         self._room.close()
         self._exit.close()
 
-    @property
-    def now(self) -> float:
+    def clock(self) -> float:
         """What ``time.time()`` says in a run."""
         play = self.stage.play
         return EPOCH + (play.loop.time() if play is not None else 0.0)
 
     def play(self, schedule: Schedule, script: tuple[Line, ...] | None = None) -> Facts:
         """Play one schedule and look at the promises."""
-        subject = Subject(self.stage, self.script if script is None else script, self._options)
+        lines = self.script if script is None else script
+        subject = Subject(self.stage, lines, {**self._options, **self._world()})
         play = Play(subject, schedule, self._room)
         self.stage.play = play
         facts = play.run()
@@ -242,7 +257,9 @@ class Explorer:
             try:
                 holds = invariant(facts)
             except Exception as error:  # noqa: BLE001 - whatever it raises, it does not hold
-                facts.breaks(OWN, f"{name}: {error}" if str(error) else name)
+                # pytest puts a whole page into the message of an assertion.
+                words = str(error).partition("\n")[0]
+                facts.breaks(OWN, f"{name}: {words}" if words else f"{name}: {error!r}")
             else:
                 if holds is False:
                     facts.breaks(OWN, name)
@@ -330,7 +347,7 @@ def _in_a_world_of_its_own(explorer: Explorer) -> Generator[None]:
     gc.disable()
     logger.disable("wavebreak")
     try:
-        with mock.patch.object(time, "time", lambda: explorer.now):
+        with mock.patch.object(time, "time", explorer.clock):
             yield
     finally:
         random.setstate(dice)

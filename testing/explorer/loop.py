@@ -40,6 +40,7 @@ class ScheduleLoop(VirtualTimeLoop):
         # The one place where a loop says what runs next; asyncio has no hook for it.
         self._ready = self.ready
         self.on_step: Callable[[], None] = _nothing
+        self._executors: set[Executor] = set()
 
     def begin(self, random: Random | None, on_step: Callable[[], None]) -> None:
         """Prepare for another schedule.
@@ -54,9 +55,18 @@ class ScheduleLoop(VirtualTimeLoop):
         self.set_exception_handler(None)
         self.on_step = on_step
 
+    @property
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """The timers that have not gone off."""
+        scheduled: list[asyncio.TimerHandle] = vars(self)["_scheduled"]
+        return [timer for timer in scheduled if not timer.cancelled()]
+
     def leave(self) -> None:
         """Hold on to nothing of the last schedule: a loop lives long, and a run is not to."""
         self.begin(None, _nothing)
+        executors, self._executors = self._executors, set()
+        for executor in executors:
+            executor.shutdown(wait=False)  # a process that was killed has not done that
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -72,6 +82,8 @@ class ScheduleLoop(VirtualTimeLoop):
     ) -> asyncio.Future[T]:
         """Run ``func`` in a thread, and wait until it has ended or waits for the loop."""
         ended = threading.Event()
+        if executor is not None:
+            self._executors.add(executor)
 
         def run() -> T:
             try:

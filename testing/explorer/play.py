@@ -125,6 +125,7 @@ class Play:
         self._order = None if schedule.order is None else random.Random(schedule.order)  # noqa: S311
         self._dead = False
         self._again = False
+        self._now = 0.0
         self._line = 0
         self._has_deadlines = any(one.what == "deadline" for one in schedule.inject)
         self._session: Session | None = None
@@ -133,6 +134,7 @@ class Play:
         self._clean = contextvars.copy_context()
         self._errors: list[dict[str, Any]] = []
         self._at_rest = False
+        self._hung = False
 
     # --- the run ---
 
@@ -241,7 +243,7 @@ class Play:
         for report in self._errors:
             error = report.get("exception")
             facts.breaks(LEFT, f"the loop reported {report.get('message')}: {error!r}")
-        timers = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        timers = loop.timers
         late = [timer for timer in timers if timer.when() > loop.time() + 1.0]
         if late:
             facts.breaks(LEFT, f"a timer is left when the system is closed: {late[0]!r}")
@@ -285,6 +287,7 @@ class Play:
             done, _ = await asyncio.wait(waiting, timeout=HANG)
             if not done:
                 self._hangs(f"not in {HANG:.0f} seconds")
+                self._hung = True
                 return
 
     async def _rest(self) -> None:
@@ -292,6 +295,8 @@ class Play:
         calm = 0
         for _ in range(300):
             await self._all_told()
+            if self._hung:
+                return
             state = await self._state()
             self.facts.state, self.facts.log_at_rest = state, len(self.log)
             open_ = any(not task.done() for task in self._followers)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...actors.machine.evolve import fold
 from ...actors.machine.state import SessionState
 from ...messages.events import (
-    Delta,
     DeliveryEnded,
+    Delta,
     MessageAccepted,
     MessageEnded,
     Progressed,
@@ -43,6 +44,8 @@ BROKEN_OFF = frozenset({"kill", "restart", "lose", "unsure"})
 """After these an incarnation takes over what another has begun."""
 
 _CUT_OFF = frozenset({CallStatus.CANCELLED, CallStatus.UNKNOWN})
+
+_NOT_BEGUN = -1.0
 
 LITTLE = 1.0
 """Seconds that a bound may be missed by: commits take time, and timers have a grain."""
@@ -111,7 +114,7 @@ class _Turn:
         self.messages = started.message_ids
         self.attempt = 1
         self.stop: StopRequested | None = None
-        self.open: dict[str, int] = {}
+        self.open: dict[str, float | None] = {}
         self.wave = 0
         self.ended: TurnEnded | None = None
         self.protects = 0.0
@@ -120,44 +123,81 @@ class _Turn:
 
 def check_turns(facts: Facts) -> None:
     """One turn after the other, silent once it was told to stop; each wave behind the last."""
-    turn: _Turn | None = None
-    owed: tuple[str, ...] = ()
+    turns = _Turns(facts)
     for entry in facts.log:
-        match entry:
-            case TurnStarted():
-                if turn is not None and turn.ended is None:
-                    facts.breaks(ONE, f"turn {entry.turn} started before turn {turn.number} ended")
-                if entry.message_ids[: len(owed)] != owed:
-                    words = f"turn {entry.turn} does not begin with the messages of the one before"
-                    facts.breaks(PARTIAL, words)
-                turn, owed = _Turn(entry), ()
-            case TurnRestarted() if turn is not None:
-                turn.attempt, turn.wave, turn.open = entry.attempt, 0, {}
-            case StopRequested() if turn is not None and entry.turn == turn.number:
-                if turn.stop is None or isinstance(entry.how, Now):
-                    turn.stop = entry
-            case Said() if turn is not None and turn.stop is not None:
-                words = f"turn {entry.turn} said {entry.text!r} after it was told to stop"
-                facts.breaks(SILENT, words)
-            case Progressed() if turn is not None and not entry.is_late:
-                _check_progress(facts, turn, entry)
-            case TurnEnded() if turn is not None:
-                turn.ended = entry
-                _check_end(facts, turn, entry)
-                if entry.outcome is TurnOutcome.INTERRUPTED:
-                    owed = turn.messages
-            case MessageEnded():
-                owed = tuple(one for one in owed if one != entry.message_id)
-            case _:
-                pass
+        handler = turns.HANDLERS.get(type(entry))
+        if handler is not None:
+            handler(turns, entry)
     _check_published(facts)
+
+
+class _Turns:
+    """Walks through a journal, turn by turn."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._turn: _Turn | None = None
+        self._owed: tuple[str, ...] = ()
+
+    def _started(self, entry: TurnStarted) -> None:
+        facts, turn, owed = self._facts, self._turn, self._owed
+        if turn is not None and turn.ended is None:
+            facts.breaks(ONE, f"turn {entry.turn} started before turn {turn.number} ended")
+        if entry.message_ids[: len(owed)] != owed:
+            words = f"turn {entry.turn} does not begin with the messages of the one before"
+            facts.breaks(PARTIAL, words)
+        self._turn, self._owed = _Turn(entry), ()
+
+    def _restarted(self, entry: TurnRestarted) -> None:
+        turn = self._turn
+        if turn is not None:
+            turn.attempt, turn.wave, turn.open = entry.attempt, 0, {}
+
+    def _stop(self, entry: StopRequested) -> None:
+        turn = self._turn
+        if turn is None or entry.turn != turn.number:
+            return
+        if turn.stop is None or isinstance(entry.how, Now):
+            turn.stop = entry
+
+    def _said(self, entry: Said) -> None:
+        if self._turn is not None and self._turn.stop is not None:
+            words = f"turn {entry.turn} said {entry.text!r} after it was told to stop"
+            self._facts.breaks(SILENT, words)
+
+    def _progressed(self, entry: Progressed) -> None:
+        if self._turn is not None and not entry.is_late:
+            _check_progress(self._facts, self._turn, entry)
+
+    def _ended(self, entry: TurnEnded) -> None:
+        turn = self._turn
+        if turn is None:
+            return
+        turn.ended = entry
+        _check_end(self._facts, turn, entry)
+        if entry.outcome is TurnOutcome.INTERRUPTED:
+            self._owed = turn.messages
+
+    def _message_ended(self, entry: MessageEnded) -> None:
+        self._owed = tuple(one for one in self._owed if one != entry.message_id)
+
+    HANDLERS: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
+        TurnStarted: _started,
+        TurnRestarted: _restarted,
+        StopRequested: _stop,
+        Said: _said,
+        Progressed: _progressed,
+        TurnEnded: _ended,
+        MessageEnded: _message_ended,
+    }
 
 
 def _check_progress(facts: Facts, turn: _Turn, entry: Progressed) -> None:
     for done in entry.done:
-        if turn.open.pop(done.call_id, None) is None:
+        timeout = turn.open.pop(done.call_id, _NOT_BEGUN)
+        if timeout is _NOT_BEGUN:
             facts.breaks(CALLS, f"call {done.call_id} of {done.tool} ended twice, or never began")
-        if done.status in _CUT_OFF and done.answered_from is None:
+        if done.status in _CUT_OFF and done.answered_from is None and timeout is None:
             turn.cut_off = f"call {done.call_id} of {done.tool} was cut off"
     if not entry.wave:
         return
@@ -170,7 +210,7 @@ def _check_progress(facts: Facts, turn: _Turn, entry: Progressed) -> None:
     if entry.wave <= turn.wave:
         facts.breaks(ORDER, f"wave {entry.wave} began after wave {turn.wave}")
     turn.wave = entry.wave
-    turn.open = dict.fromkeys((call.call_id for call in entry.calls), entry.wave)
+    turn.open = {call.call_id: call.timeout for call in entry.calls}
     turn.protects = max((call.timeout or 0.0 for call in entry.calls if call.protected), default=0)
 
 
@@ -201,9 +241,9 @@ def _check_reason(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
         if not any(one.raised is not None for one in attempts):
             facts.breaks(REASON, f"turn {turn.number} failed, and its agent had raised nothing")
     stop = turn.stop
-    if stop is not None and turn.cut_off and not isinstance(stop.how, Now):
-        if not any(one.what in {"crash", *BROKEN_OFF} for one in facts.injected):
-            facts.breaks(ORDER, f"{turn.cut_off}, and the turn was to stop after its wave")
+    whole = not any(one.what in {"crash", "deadline", *BROKEN_OFF} for one in facts.injected)
+    if stop is not None and turn.cut_off and whole and not isinstance(stop.how, Now):
+        facts.breaks(ORDER, f"{turn.cut_off}, and the turn was to stop after its wave")
     jumped = any(one.what in {"deadline", *BROKEN_OFF} for one in facts.injected)
     if stop is None or jumped:
         return

@@ -39,7 +39,7 @@ class Room:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             # It will not be complained of that nobody has awaited it.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
             coroutine: Any = task.get_coro()
             with contextlib.suppress(BaseException):  # its clean-up is nobody's business
                 coroutine.close()

@@ -155,7 +155,7 @@ INJECTIONS: Final = {
 PLACES: Final = {"fail": (CALL,), "late": (CALL,), "lose": (RECORD,), "unsure": (RECORD,)}
 """Where, for those that cannot happen anywhere."""
 
-POLICY_OF: Final = {"message": AfterWave(), "now": Now(), "enqueue": Enqueue()}
+POLICY_OF: Final[dict[str, Policy]] = {"message": AfterWave(), "now": Now(), "enqueue": Enqueue()}
 
 ALL: Final = tuple(INJECTIONS)
 

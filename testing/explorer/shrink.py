@@ -54,10 +54,7 @@ def shrunk(play: PlayOne, facts: Facts, script: Script, most: int) -> tuple[Fact
 def _shorter(facts: Facts, script: Script) -> Iterator[tuple[Schedule, Script]]:
     """What might do as well, the greatest relief first."""
     schedule = facts.schedule
-    for place in range(len(script) - 1, -1, -1):
-        rest = (*script[:place], *script[place + 1 :])
-        if any(isinstance(line, Say) for line in rest):
-            yield schedule, rest
+    yield from _fewer_lines(facts, script)
     for inject in schedule.inject:
         yield schedule.without(inject), script
     if schedule.order is not None:
@@ -69,6 +66,19 @@ def _shorter(facts: Facts, script: Script) -> Iterator[tuple[Schedule, Script]]:
             for better in _named(inject, facts):
                 others = (*schedule.inject[:place], better, *schedule.inject[place + 1 :])
                 yield schedule._replace(inject=others), script
+
+
+def _fewer_lines(facts: Facts, script: Script) -> Iterator[tuple[Schedule, Script]]:
+    schedule = facts.schedule
+    for place in range(len(script) - 1, -1, -1):
+        rest = (*script[:place], *script[place + 1 :])
+        if not any(isinstance(line, Say) for line in rest):
+            continue
+        yield schedule, rest
+        if len(schedule.inject) == 1:
+            # The moments are others then.
+            for other in _named(schedule.inject[0], facts):
+                yield schedule._replace(inject=(other,)), rest
 
 
 def _named(inject: Inject, facts: Facts) -> Iterator[Inject]:

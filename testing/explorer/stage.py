@@ -139,14 +139,15 @@ class Stage:
     # --- the agent ---
 
     def _watched(self, agent: Agent) -> Agent:
-        if inspect.isclass(agent):
+        if isinstance(agent, type):
             return self._watched_class(agent)
         if not callable(agent):
             msg = f"agent={agent!r}: give an async function of a turn, or a RuntimeActor"
             raise ExploreError(msg)
 
         async def explored(turn: Turn) -> str | Reply:
-            return await self._run(turn, agent)
+            reply: str | Reply = await self._run(turn, agent)
+            return reply
 
         return explored
 
@@ -156,8 +157,8 @@ class Stage:
         class Explored(agent):  # type: ignore[misc, valid-type]
             """The same agent, watched."""
 
-            def run(self, turn: Turn) -> Awaitable[str | Reply]:
-                return stage._run(turn, super().run)  # noqa: SLF001 - one of ours
+            def run(self, turn: Turn) -> Any:
+                return stage._run(turn, super().run)
 
         return Explored
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...messages.events import (
-    DeliveryEnded,
     Event,
-    MessageAccepted,
     MessageEnded,
     Progressed,
     Said,
@@ -52,7 +50,9 @@ def timeline(facts: Facts) -> list[str]:
 
 
 def _may_join(before: str, text: str) -> bool:
-    return not (before.startswith(">>") or text.startswith(">>")) and len(before + text) < WIDTH - 14
+    return (
+        not (before.startswith(">>") or text.startswith(">>")) and len(before + text) < WIDTH - 14
+    )
 
 
 def _cut(line: str) -> str:
@@ -154,24 +154,27 @@ class _Teller:
         match event:
             case SessionOpened():
                 return "" if event.epoch == 1 else f"the session takes over (epoch {event.epoch})"
-            case TurnStarted():
-                names = ", ".join(repr(self._texts.get(id_, id_)) for id_ in event.message_ids)
-                return f"turn {event.turn} starts with {names}"
-            case TurnRestarted():
-                return f"turn {event.turn} restarts, attempt {event.attempt}"
             case StopRequested():
                 turn = f"turn {event.turn}" if event.turn is not None else "no turn"
                 return f"{turn} is told to stop ({event.reason.value}, {_how(event.how)})"
-            case TurnEnded():
-                why = f" ({event.reason.value})" if event.reason is not None else ""
-                return f"turn {event.turn} ends as {event.outcome.value}{why}"
             case MessageEnded():
                 text = self._texts.get(event.message_id, event.message_id)
                 return f"{text!r} {event.status.value}"
             case Said():
                 return f"turn {event.turn} says {_short(event.text)}"
-            case MessageAccepted() | DeliveryEnded():
-                return ""
+            case _:
+                return self._of_turn(event)
+
+    def _of_turn(self, event: Event) -> str:
+        match event:
+            case TurnStarted():
+                names = ", ".join(repr(self._texts.get(id_, id_)) for id_ in event.message_ids)
+                return f"turn {event.turn} starts with {names}"
+            case TurnRestarted():
+                return f"turn {event.turn} restarts, attempt {event.attempt}"
+            case TurnEnded():
+                why = f" ({event.reason.value})" if event.reason is not None else ""
+                return f"turn {event.turn} ends as {event.outcome.value}{why}"
             case _:
                 return ""
 

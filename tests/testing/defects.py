@@ -118,9 +118,7 @@ def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
 
 def in_table(command: type, **clauses: Any) -> Patch:
     """Replace clauses of one row of the session's table."""
-    return lambda: mock.patch.dict(
-        table.TABLE, {command: table.TABLE[command]._replace(**clauses)}
-    )
+    return lambda: mock.patch.dict(table.TABLE, {command: table.TABLE[command]._replace(**clauses)})
 
 
 def in_fold(event: type, make: Callable[[Any], Any]) -> Patch:
@@ -187,7 +185,7 @@ def starts_beside_unfenced() -> Iterator[None]:
 def cuts_the_wave(told: Any) -> Any:
     def cut(self: TurnEngine, how: Any) -> None:
         told(self, how)
-        self.runner.cancel()
+        self.cancel()
 
     return cut
 
@@ -210,14 +208,16 @@ def reports_results_late(_report: Any) -> Any:
 
 def forgets_what_waits(fold: Any) -> Any:
     def started(state: SessionState, event: TurnStarted) -> SessionState:
-        return fold(state, event)._replace(waiting=())
+        after: SessionState = fold(state, event)
+        return after._replace(waiting=())
 
     return started
 
 
 def forgets_the_interrupted(fold: Any) -> Any:
     def ended(state: SessionState, event: TurnEnded) -> SessionState:
-        return fold(state, event)._replace(waiting=state.waiting, batch=0)
+        after: SessionState = fold(state, event)
+        return after._replace(waiting=state.waiting, batch=0)
 
     return ended
 
@@ -491,7 +491,9 @@ DEFECTS = (
         replaced(RuntimeSupervisor, "_exit_of", collects_nothing),
     ),
     Defect("words after a stop", speaks_after_a_stop, aloud),
-    Defect("the history has the reply first", replaced(turns, "history_of", writes_the_reply_first)),
+    Defect(
+        "the history has the reply first", replaced(turns, "history_of", writes_the_reply_first)
+    ),
     Defect("the live state is another one", replaced(recorded, "decide", keeps_another_state)),
     Defect("subscriber leak", replaced(EventHub, "unsubscribe", never)),
     Defect("who waits for a stop is not told", replaced(Waiters, "tell_turn_ended", never)),
