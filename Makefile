@@ -15,6 +15,9 @@ ARGS ?=
 # What `make bench` replays: your own files of the public data set, if you like.
 REPLAY ?= ../shared/data/sgd_dev_a.jsonl.gz
 TIMING ?= ../shared/data/slack_timing_a.csv.gz
+# make explore SCHEDULES=20000 SEED=1, for each of our agents
+SCHEDULES ?=
+SEED ?=
 # make bench HOTPATH_ARGS=--quick REPLAY_ARGS=--virtual
 HOTPATH_ARGS ?=
 REPLAY_ARGS ?=
@@ -24,7 +27,7 @@ FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__in
 	messages/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
 MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
 
-.PHONY: help run test test-fast check format bench docs clean
+.PHONY: help run test test-fast explore check format bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
@@ -49,6 +52,12 @@ check: $(VENV)/dev.stamp .types/wavebreak ## format, lint and types
 format: $(VENV)/dev.stamp ## put the format right, and what else can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+explore: $(VENV)/dev.stamp ## the explorer on our own agents and on all known defects; SCHEDULES=20000 SEED=1
+	@$(BIN)/pytest tests/testing/test_explorer.py tests/testing/test_defects.py \
+		-k "promise or defect" --timeout=0 --durations=10 \
+		$(if $(SCHEDULES),--wavebreak-schedules=$(SCHEDULES)) \
+		$(if $(SEED),--wavebreak-seed=$(SEED)) $(ARGS)
 
 bench: $(VENV)/run.stamp ## the hot path beside bare asyncio, and the replay of recorded conversations
 	@$(BIN)/python benchmarks/hotpath.py $(HOTPATH_ARGS)

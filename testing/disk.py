@@ -174,6 +174,7 @@ class DiskJournal:
 
     async def _load_later(self, key: SessionKey) -> Recorded:
         await asyncio.sleep(COMMIT_AFTER)
+        self._commit()
         return self._load(key)
 
     def _load(self, key: SessionKey) -> Recorded:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-OF_EXTRAS: Final = {"tools/retrying.py": "tenacity"}
+OF_EXTRAS: Final = {"testing/plugin.py": "pytest", "tools/retrying.py": "tenacity"}
 """The files of the core that may import what is of an extra, when it is asked for."""
 
 CORE: Final = frozenset({"messages", "tools", "journal", "actors", "supervisors", "system"})

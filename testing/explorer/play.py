@@ -530,10 +530,11 @@ class Play:
         return given
 
     def _inject(self, what: str, kind: str) -> str:
+        policy = POLICY_OF.get(what)
+        if policy is not None:
+            self._send(Sent("", f"injected {len(self.facts.sent) + 1}", policy))
+            return ""
         match what:
-            case "message" | "now" | "enqueue":
-                number = len(self.facts.sent) + 1
-                self._send(Sent("", f"injected {number}", POLICY_OF[what]))
             case "stop":
                 self._stop(AfterWave())
             case "stop now":

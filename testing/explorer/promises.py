@@ -138,13 +138,21 @@ class _Turns:
         self._facts = facts
         self._turn: _Turn | None = None
         self._owed: tuple[str, ...] = ()
+        self._accepted: dict[str, int] = {}
+
+    def _message(self, entry: MessageAccepted) -> None:
+        self._accepted[entry.message.message_id] = len(self._accepted)
 
     def _started(self, entry: TurnStarted) -> None:
         facts, turn, owed = self._facts, self._turn, self._owed
         if turn is not None and turn.ended is None:
             facts.breaks(ONE, f"turn {entry.turn} started before turn {turn.number} ended")
-        if entry.message_ids[: len(owed)] != owed:
-            words = f"turn {entry.turn} does not begin with the messages of the one before"
+        if not set(owed) <= set(entry.message_ids):
+            words = f"turn {entry.turn} lacks messages of the one before, which was interrupted"
+            facts.breaks(PARTIAL, words)
+        places = [self._accepted.get(id_, 0) for id_ in entry.message_ids]
+        if places != sorted(places):
+            words = f"turn {entry.turn} has its messages in the order {entry.message_ids}"
             facts.breaks(PARTIAL, words)
         self._turn, self._owed = _Turn(entry), ()
 
@@ -182,6 +190,7 @@ class _Turns:
         self._owed = tuple(one for one in self._owed if one != entry.message_id)
 
     HANDLERS: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
+        MessageAccepted: _message,
         TurnStarted: _started,
         TurnRestarted: _restarted,
         StopRequested: _stop,

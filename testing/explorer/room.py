@@ -37,13 +37,12 @@ class Room:
     def clean(self) -> None:
         """Let go of the dead, when nobody looks any more."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            # It will not be complained of that nobody has awaited it.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-            coroutine: Any = task.get_coro()
-            with contextlib.suppress(BaseException):  # its clean-up is nobody's business
-                coroutine.close()
         dead, self._dead = self._dead, []
+        for _ in range(_ROUNDS):
+            for task in tasks:
+                _end(task)
+            # Their clean-up may have made others, which nobody is going to run.
+            tasks = [task for loop in dead for task in all_tasks(loop) if task not in tasks]
         for loop in dead:
             loop.leave()
             loop.set_exception_handler(_hear_nothing)
@@ -55,6 +54,18 @@ class Room:
         if self._loop is not None:
             self.bury(self._loop)
         self.clean()
+
+
+_ROUNDS = 3
+"""How often is looked for tasks that the clean-up of others has made."""
+
+
+def _end(task: Task[Any]) -> None:
+    # It will not be complained of that nobody has awaited it.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    coroutine: Any = task.get_coro()
+    with contextlib.suppress(BaseException):  # its clean-up is nobody's business
+        coroutine.close()
 
 
 def _hear_nothing(loop: object, context: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...messages.policies import AfterWave, Enqueue, How, Now, Policy
+from ...messages.policies import AfterWave, Aside, Collect, Enqueue, How, Now, Policy, Reject, Steer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,6 +139,10 @@ INJECTIONS: Final = {
     "message": "a new message",
     "now": "a new message with Now",
     "enqueue": "a new message with Enqueue",
+    "steer": "a new message with Steer",
+    "collect": "a new message with Collect",
+    "reject": "a new message with Reject",
+    "aside": "a new message with Aside",
     "stop": "a stop after the wave",
     "stop now": "a stop now",
     "crash": "the runtime dies",
@@ -155,7 +159,16 @@ INJECTIONS: Final = {
 PLACES: Final = {"fail": (CALL,), "late": (CALL,), "lose": (RECORD,), "unsure": (RECORD,)}
 """Where, for those that cannot happen anywhere."""
 
-POLICY_OF: Final[dict[str, Policy]] = {"message": AfterWave(), "now": Now(), "enqueue": Enqueue()}
+POLICY_OF: Final[dict[str, Policy]] = {
+    "message": AfterWave(),
+    "now": Now(),
+    "enqueue": Enqueue(),
+    "steer": Steer(),
+    "collect": Collect(),
+    "reject": Reject(),
+    "aside": Aside(),
+}
+"""The policies of messages that are injected."""
 
 ALL: Final = tuple(INJECTIONS)
 

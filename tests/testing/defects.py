@@ -15,10 +15,12 @@ from unittest import mock
 
 from wavebreak import (
     CallStatus,
+    Debounce,
     Effect,
     Now,
     Reason,
     Reply,
+    Steer,
     Turn,
     tool,
 )
@@ -33,7 +35,7 @@ from wavebreak.actors.recorded import RecordedActor
 from wavebreak.actors.release import Releases
 from wavebreak.actors.turn_engine import TurnEngine
 from wavebreak.actors.waiters import Waiters
-from wavebreak.messages.commands import DeliveryDone, Progress, Say
+from wavebreak.messages.commands import DeliveryDone, Progress, Say, TimeIsUp
 from wavebreak.messages.events import MessageEnded, TurnEnded, TurnStarted
 from wavebreak.messages.records import PartialResults
 from wavebreak.supervisors.runtime_supervisor import Child, RuntimeSupervisor
@@ -222,12 +224,12 @@ def forgets_the_interrupted(fold: Any) -> Any:
     return ended
 
 
-def puts_the_newest_first(fold: Any) -> Any:
-    def ended(state: SessionState, event: TurnEnded) -> SessionState:
-        after: SessionState = fold(state, event)
-        return after._replace(waiting=tuple(reversed(after.waiting)))
+def puts_the_newest_first(by_admission: Any) -> Any:
+    return lambda messages: tuple(reversed(by_admission(messages)))
 
-    return ended
+
+def loses_what_was_offered(_steered_first: Any) -> Any:
+    return lambda waiting: tuple(w for w in waiting if not isinstance(w.policy, Steer))
 
 
 def loses_a_wake_up(_pop: Any) -> Any:
@@ -432,7 +434,22 @@ DEFECTS = (
         inject=("enqueue",),
     ),
     Defect("the interrupted messages are lost", in_fold(TurnEnded, forgets_the_interrupted)),
-    Defect("the newest message comes first", in_fold(TurnEnded, puts_the_newest_first)),
+    Defect(
+        "the newest message comes first", replaced(turns, "by_admission", puts_the_newest_first)
+    ),
+    Defect(
+        "steer is lost when the turn ends",
+        replaced(evolve, "steered_first", loses_what_was_offered),
+        inject=("steer",),
+    ),
+    Defect(
+        "a window never closes",
+        in_table(TimeIsUp, collecting=reports.stale),
+        short,
+        ["a"],
+        (),
+        {"debounce": Debounce(1.0, 3.0)},
+    ),
     Defect("a message is lost on the last tick", replaced(Mailbox, "pop", loses_a_wake_up)),
     Defect(
         "a tool that swallows its cancellation is waited for",

@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from wavebreak import (
+    Aside,
     CallStatus,
+    Collect,
     Enqueue,
+    MessageRejected,
     Now,
     Reply,
     RuntimeActor,
+    Steer,
     Turn,
     tool,
 )
@@ -114,9 +118,9 @@ CONCIERGE = (
 @pytest.mark.parametrize(
     ("agent", "script", "schedules"),
     [
-        (shop, ["a", Say("b", after=0.3), Say("c", after=0.2, policy=Enqueue())], 2500),
-        (shop, ["a", Stop(after=0.3), "b", Restart(), "c"], 600),
-        (Shopper, ["a", Say("b", after=0.1, policy=Now(grace=1.0))], 1200),
+        (shop, ["a", Say("b", after=0.3), Say("c", after=0.2, policy=Enqueue())], 1500),
+        (shop, ["a", Stop(after=0.3), "b", Restart(), "c"], 500),
+        (Shopper, ["a", Say("b", after=0.1, policy=Now(grace=1.0))], 2500),
         (counter, ["a b"], 200),
     ],
     ids=["shop", "shop with stops", "shopper", "counter"],
@@ -224,6 +228,10 @@ def test_what_is_injected_happens(what: str) -> None:
         "message": lambda f: len(f.sent) == 2,
         "now": lambda f: isinstance(f.sent[1].policy, Now),
         "enqueue": lambda f: isinstance(f.sent[1].policy, Enqueue),
+        "steer": lambda f: isinstance(f.sent[1].policy, Steer),
+        "collect": lambda f: isinstance(f.sent[1].policy, Collect),
+        "reject": lambda f: isinstance(f.sent[1].error, MessageRejected),
+        "aside": lambda f: isinstance(f.sent[1].policy, Aside),
         "stop": lambda f: f.outcomes == {"a": "cancelled"},
         "stop now": lambda f: f.outcomes == {"a": "cancelled"},
         "crash": lambda f: max(one.number for one in f.attempts) == 2,

@@ -7,12 +7,9 @@ import re
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BOT = """
 import asyncio
@@ -27,12 +24,15 @@ async def agent(turn: Turn) -> str:
     return await turn.one(book("Inn"))
 """
 
-FIRST = """
-from bot import agent
-
-def test_it_can_be_interrupted_everywhere(interrupt_everywhere):
-    interrupt_everywhere(agent, ["a room, please"])
-"""
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+BEFORE, _, BEHIND = (
+    (Path(__file__).parents[2] / "README.md")
+    .read_text(encoding="utf-8")
+    .partition("## Testing your bot\n")
+)
+README_BOT = BLOCK.findall(BEFORE)[0].replace("asyncio.run(main())", "")
+FIRST = BLOCK.findall(BEHIND)[0]
+"""The first block of the README is its bot, and the first one about testing a user's first test."""
 
 OTHERS = """
 import asyncio
@@ -99,7 +99,7 @@ def played(
 @pytest.mark.slow
 def test_a_users_first_test_is_five_lines(tmp_path: Path) -> None:
     assert len(FIRST.strip().splitlines()) <= 5
-    ended = played(tmp_path, test_bot=FIRST)
+    ended = played(tmp_path, bot=README_BOT, test_bot=FIRST)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
