@@ -99,7 +99,7 @@ def interrupt_everywhere(pytestconfig: pytest.Config) -> Callable[..., Explorati
     """Explores an agent: ``interrupt_everywhere(agent, ["hello"])``; see :func:`explore`."""
     from .explorer import explore  # noqa: PLC0415 - see above
 
-    seed: int = pytestconfig.getoption("--wavebreak-seed")
+    seed = int(pytestconfig.getoption("--wavebreak-seed") or 0)
     most: int | None = pytestconfig.getoption("--wavebreak-schedules")
 
     def interrupt(agent: Agent, script: Sequence[str | Line], **options: Any) -> Exploration:

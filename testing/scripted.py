@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tools.call import ToolCall
@@ -71,8 +72,9 @@ async def _done(turn: Turn, act: Act) -> Any:
     if isinstance(act, str):
         return turn.say(act)
     if isinstance(act, ToolCall):
-        return await turn.one(act)
+        call: ToolCall[Any] = act
+        return await turn.one(call)
     if callable(act):
-        result = act(turn)
-        return await result if isinstance(result, Awaitable) else result
+        result: object = act(turn)
+        return await result if inspect.isawaitable(result) else result
     return await turn.wave(*act)

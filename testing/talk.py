@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Self
 
-    from ..actors.session_face import Session
+    from ..actors.session_face import Receipt, Session
     from ..messages.message import MessageOutcome
     from ..system import Agent
 
@@ -94,7 +94,7 @@ class Talk:
 
         async def sent() -> list[str]:
             before = len(self.deliver.deliveries)
-            receipts = []
+            receipts: list[Receipt] = []
             for text in texts:
                 receipts.append(await self.session(session_id).send(text))
                 await asyncio.sleep(every)

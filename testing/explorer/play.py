@@ -120,7 +120,7 @@ class Play:
         self._todo: dict[tuple[str, int], list[Inject]] = {}
         for inject in schedule.inject:
             self._todo.setdefault(inject.moment, []).append(inject)
-        self._counts = dict.fromkeys((CALL, END, RECORD, DELIVER), 0)
+        self._counts: dict[str, int] = dict.fromkeys((CALL, END, RECORD, DELIVER), 0)
         self._steps = 0
         self._order = None if schedule.order is None else random.Random(schedule.order)  # noqa: S311
         self._dead = False

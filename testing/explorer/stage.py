@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import sys
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...actors.runtime import RuntimeActor
 from ...messages.errors import TurnInterrupted
@@ -214,8 +214,9 @@ def tools_of(agent: Agent) -> list[Tool[..., Any]]:
             continue
         seen.add(id(one))
         if isinstance(one, Tool):
-            found[id(one)] = one
-            looked += [(other, depth + 1) for other in _named_by(one.function)]
+            tool = cast("Tool[..., Any]", one)
+            found[id(tool)] = tool
+            looked += [(other, depth + 1) for other in _named_by(tool.function)]
         else:
             looked += [(other, depth + 1) for other in _named_by(one)]
     return list(found.values())
@@ -246,7 +247,8 @@ def _named_by(thing: Any) -> Iterator[Any]:
         yield from thing.values()
     elif not isinstance(thing, ModuleType | str | bytes | int | float):
         yield from getattr(thing, "__dict__", {}).values()
-        call = getattr(type(thing), "__call__", None)  # noqa: B004 - the method is looked at
+        kind = cast("type[object]", type(thing))
+        call: object = getattr(kind, "__call__", None)  # noqa: B004 - the method is looked at
         if isinstance(call, FunctionType):
             yield call
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
@@ -29,7 +29,7 @@ from wavebreak.actors.control import RuntimeControl
 from wavebreak.actors.hub import EventHub
 from wavebreak.actors.ledger import Answer, Ledger
 from wavebreak.actors.machine import evolve, reports, table, turns
-from wavebreak.actors.machine.state import SessionState
+from wavebreak.actors.machine.state import SessionState, Waiting
 from wavebreak.actors.mailbox import Mailbox
 from wavebreak.actors.recorded import RecordedActor
 from wavebreak.actors.release import Releases
@@ -37,7 +37,7 @@ from wavebreak.actors.turn_engine import TurnEngine
 from wavebreak.actors.waiters import Waiters
 from wavebreak.messages.commands import DeliveryDone, Progress, Say, TimeIsUp
 from wavebreak.messages.events import MessageEnded, TurnEnded, TurnStarted
-from wavebreak.messages.records import PartialResults
+from wavebreak.messages.records import CallStarted, PartialResults
 from wavebreak.supervisors.runtime_supervisor import Child, RuntimeSupervisor
 from wavebreak.testing import explorer
 
@@ -141,7 +141,7 @@ def cleans_up_by_key(_leave: Any) -> Any:
 
 
 @contextlib.contextmanager
-def inherits_the_stop() -> Iterator[None]:
+def inherits_the_stop() -> Generator[None]:
     told: dict[int, RuntimeControl] = {}
     begin, stop = RuntimeControl.__init__, RuntimeControl.tell_stop
 
@@ -170,7 +170,7 @@ def starts_beside(_order: Any) -> Any:
 
 
 @contextlib.contextmanager
-def starts_beside_unfenced() -> Iterator[None]:
+def starts_beside_unfenced() -> Generator[None]:
     stop = RuntimeControl.tell_stop
 
     def not_after_a_crash(self: RuntimeControl, how: Any, reason: Reason) -> None:
@@ -224,12 +224,25 @@ def forgets_the_interrupted(fold: Any) -> Any:
     return ended
 
 
+def takes_any_fence(_is_current: Any) -> Any:
+    def is_current(self: SessionState, _fence: Any) -> bool:
+        return self.running is not None
+
+    return is_current
+
+
 def puts_the_newest_first(by_admission: Any) -> Any:
-    return lambda messages: tuple(reversed(by_admission(messages)))
+    def reverse(messages: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        return tuple(reversed(by_admission(messages)))
+
+    return reverse
 
 
 def loses_what_was_offered(_steered_first: Any) -> Any:
-    return lambda waiting: tuple(w for w in waiting if not isinstance(w.policy, Steer))
+    def without(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        return tuple(w for w in waiting if not isinstance(w.policy, Steer))
+
+    return without
 
 
 def loses_a_wake_up(_pop: Any) -> Any:
@@ -355,7 +368,11 @@ def no_time(due: Any) -> Any:
 
 
 def all_cancelled(_cut_off: Any) -> Any:
-    return lambda call: CallStatus.CANCELLED if call.effect is not Effect.READ else _cut_off(call)
+    def status(call: CallStarted) -> CallStatus:
+        found: CallStatus = _cut_off(call)
+        return found if call.effect is Effect.READ else CallStatus.CANCELLED
+
+    return status
 
 
 def says_on(say: Any) -> Any:
@@ -370,7 +387,7 @@ def says_on(say: Any) -> Any:
 
 
 @contextlib.contextmanager
-def speaks_after_a_stop() -> Iterator[None]:
+def speaks_after_a_stop() -> Generator[None]:
     with (
         replaced(TurnEngine, "say", says_on)(),
         in_table(Say, stopping=reports.say)(),
@@ -420,9 +437,7 @@ DEFECTS = (
     ),
     Defect(
         "reply not fenced",
-        replaced(
-            SessionState, "is_current", lambda _: lambda self, _fence: self.running is not None
-        ),
+        replaced(SessionState, "is_current", takes_any_fence),
         short,
         ["a", explorer.Say("b", after=0.1, policy=Now(grace=0.5))],
     ),

@@ -68,7 +68,7 @@ async def test_a_scripted_agent_does_what_is_written_down() -> None:
 async def test_its_last_list_serves_all_turns_that_come_after() -> None:
     scripted = ScriptedAgent(["first"], [lambda turn: f"turn {turn.number}"])
     async with ActorSystem(scripted) as system:
-        replies = []
+        replies: list[str | None] = []
         for text in "abc":
             outcome = await (await system.session("ann").send(text)).outcome()
             replies.append(outcome.reply.text if outcome.reply else None)
