@@ -68,12 +68,11 @@ class ScriptedAgent:
         return reply
 
 
-async def _done(turn: Turn, act: Act) -> Any:
+async def _done(turn: Turn, act: Any) -> Any:
     if isinstance(act, str):
         return turn.say(act)
     if isinstance(act, ToolCall):
-        call: ToolCall[Any] = act
-        return await turn.one(call)
+        return await turn.one(act)
     if callable(act):
         result: object = act(turn)
         return await result if inspect.isawaitable(result) else result

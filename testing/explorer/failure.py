@@ -45,7 +45,7 @@ class Failure(AssertionError):
         lines = ", ".join(_line(line) for line in self.script)
         inject = "".join(f"Inject({one.what!r}, {one.at!r}), " for one in schedule.inject)
         drawn = f"order={schedule.order}, slow={schedule.slow}, inject=({inject.rstrip()})"
-        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        options = _words(self.options)
         return "\n".join(
             (
                 "from wavebreak.testing import Inject, Say, Schedule, Stop, replay",
@@ -82,4 +82,4 @@ def _words(given: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, AfterWave) and value == AfterWave():
         return "AfterWave()"
-    return repr(value)
+    return str(getattr(value, "__name__", repr(value)))

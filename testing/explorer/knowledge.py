@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...messages.events import MessageAccepted, MessageEnded, Progressed, Said, TurnEnded
+from ...messages.events import DeliveryEnded, MessageAccepted, MessageEnded, Progressed
 from .facts import KEY
 
 if TYPE_CHECKING:
+    from ...messages.events import Entry
     from ..disk import SimulatedDisk
+
+
+def delivery_of(entry: Entry) -> str:
+    """The delivery that an entry makes: a reply's, words', an answer's beside the turn."""
+    if isinstance(entry, Progressed | DeliveryEnded):
+        return ""
+    return getattr(entry, "delivery_id", None) or ""
 
 
 class Durable:
@@ -69,6 +77,7 @@ class Durable:
                 self._accepted.add(entry.message.message_id)
             elif isinstance(entry, MessageEnded):
                 self._ended.add(entry.message_id)
-            elif isinstance(entry, Said | TurnEnded) and entry.delivery_id is not None:
-                self._deliveries.add(entry.delivery_id)
+            carries = delivery_of(entry)
+            if carries:
+                self._deliveries.add(carries)
         self._read = shelf.durable

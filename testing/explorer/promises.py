@@ -25,6 +25,7 @@ from ...messages.policies import Now
 from ...messages.reasons import CallStatus, MessageStatus, Reason, TurnOutcome
 from .chains import CALLS, ONCE, PARTIAL, Chains
 from .facts import KEY
+from .knowledge import delivery_of
 from .play import ENDS, LEFT, ONE, SILENT
 
 if TYPE_CHECKING:
@@ -274,12 +275,8 @@ def _check_published(facts: Facts) -> None:
 
 def check_deliveries(facts: Facts) -> None:
     """What a finished turn replied and what was said reaches the user, in order, once."""
-    wanted = [
-        entry.delivery_id
-        for entry in facts.log
-        if isinstance(entry, Said | TurnEnded) and entry.delivery_id is not None
-    ]
-    ended = Counter(e.delivery_id for e in facts.log if isinstance(e, DeliveryEnded))
+    wanted = [id_ for id_ in map(delivery_of, facts.log) if id_]
+    ended = Counter(str(e.delivery_id) for e in facts.log if isinstance(e, DeliveryEnded))
     got = [delivery.delivery_id for delivery in facts.delivered]
     for delivery in facts.delivered:
         if delivery.delivery_id not in wanted:
@@ -329,7 +326,9 @@ def check_history(facts: Facts) -> None:
     answered = {
         entry.message_id
         for entry in facts.log
-        if isinstance(entry, MessageEnded) and entry.status is MessageStatus.ANSWERED
+        if isinstance(entry, MessageEnded)
+        and entry.status is MessageStatus.ANSWERED
+        and entry.reply is None  # else it was answered beside the turn
     }
     missing = answered - messages.keys()
     if missing:

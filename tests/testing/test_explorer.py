@@ -12,13 +12,16 @@ from wavebreak import (
     Aside,
     CallStatus,
     Collect,
+    Debounce,
     Enqueue,
     MessageRejected,
     Now,
     Reply,
     RuntimeActor,
+    SessionView,
     Steer,
     Turn,
+    UserMessage,
     tool,
 )
 from wavebreak.examples import concierge
@@ -85,6 +88,20 @@ class Shopper(RuntimeActor):
         return Reply(text=seen)
 
 
+async def listener(turn: Turn) -> str:
+    """Takes what it is offered between its waves."""
+    await turn.one(look("tea"))
+    offered = await turn.new_messages()
+    await turn.one(order("tea"))
+    return f"{turn.number}: {len(offered)} more"
+
+
+async def beside(message: UserMessage, view: SessionView) -> str:
+    """Answers beside the turn."""
+    await asyncio.sleep(0.15)
+    return f"{message.text}? I am {view.status}"
+
+
 async def counter(turn: Turn) -> str:
     """Blocking tools run in threads."""
     words = await turn.wave(count(turn.text), count("one two"))
@@ -118,20 +135,26 @@ CONCIERGE = (
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("agent", "script", "schedules"),
+    ("agent", "script", "schedules", "options"),
     [
-        (shop, ["a", Say("b", after=0.3), Say("c", after=0.2, policy=Enqueue())], 1500),
-        (shop, ["a", Stop(after=0.3), "b", Restart(), "c"], 500),
-        (Shopper, ["a", Say("b", after=0.1, policy=Now(grace=1.0))], 2500),
-        (counter, ["a b"], 200),
+        (shop, ["a", Say("b", after=0.3), Say("c", after=0.2, policy=Enqueue())], 1200, {}),
+        (shop, ["a", Stop(after=0.3), "b", Restart(), "c"], 500, {"idle_after": 1.0}),
+        (Shopper, ["a", Say("b", after=0.1, policy=Now(grace=1.0))], 2200, {}),
+        (listener, ["a", Say("b", after=0.2, policy=Steer())], 600, {"aside": beside}),
+        (listener, ["a", Say("b", after=0.2)], 200, {"debounce": Debounce(0.5, 2.0)}),
+        (counter, ["a b"], 200, {}),
     ],
-    ids=["shop", "shop with stops", "shopper", "counter"],
+    ids=["shop", "stops", "shopper", "listener", "windows", "threads"],
 )
 def test_every_promise_holds_wherever_our_agents_are_interrupted(
-    agent: Any, script: Any, schedules: int, pytestconfig: pytest.Config
+    agent: Any,
+    script: Any,
+    schedules: int,
+    options: dict[str, Any],
+    pytestconfig: pytest.Config,
 ) -> None:
     most, seed = asked_for(pytestconfig, schedules)
-    assert explore(agent, script, schedules=most, seed=seed).schedules == most
+    assert explore(agent, script, schedules=most, seed=seed, **options).schedules == most
 
 
 @pytest.mark.slow
@@ -159,6 +182,7 @@ def test_every_promise_holds_wherever_the_concierge_is_interrupted(
 # --- what it plays ---
 
 
+@pytest.mark.slow
 def test_each_injection_is_played_alone_at_every_moment_when_that_is_few() -> None:
     played: list[Schedule] = []
     explore(
