@@ -277,7 +277,7 @@ def check_deliveries(facts: Facts) -> None:
     """What a finished turn replied and what was said reaches the user, in order, once."""
     wanted = [id_ for id_ in map(delivery_of, facts.log) if id_]
     ended = Counter(str(e.delivery_id) for e in facts.log if isinstance(e, DeliveryEnded))
-    got = [delivery.delivery_id for delivery in facts.delivered]
+    got = [str(delivery.delivery_id) for delivery in facts.delivered]
     for delivery in facts.delivered:
         if delivery.delivery_id not in wanted:
             words = f"{delivery.reply.text!r} reached the user, and no turn had said it"
