@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ...messages.events import (
+    CompensationEnded,
     MessageAccepted,
     Progressed,
+    RollbackStarted,
     SessionOpened,
     TurnEnded,
     TurnRestarted,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 CALLS = "completed calls are not run again"
 ONCE = "`once` is never run twice"
 PARTIAL = "partial results reach the next turn"
+UNDONE = "a rollback undoes what was done, the last first"
 
 
 class _Made(NamedTuple):
@@ -63,29 +67,32 @@ class Chains:
     def check(self) -> None:
         """Note every call that was made again, and every result that got lost."""
         for entry in self._facts.log:
-            match entry:
-                case SessionOpened():
-                    self._epoch = entry.epoch
-                case MessageAccepted():
-                    self._sender[entry.message.message_id] = entry.message.sender
-                case TurnStarted():
-                    self._turn, self._attempt = entry.turn, 1
-                    self._senders = frozenset(self._sender.get(one) for one in entry.message_ids)
-                    self._asked.clear()
-                    self._check_previous()
-                case TurnRestarted():
-                    self._attempt = entry.attempt
-                    self._asked.clear()
-                case Progressed():
-                    for done in entry.done:
-                        self._end(done)
-                    for call in entry.calls:
-                        self._begin(call)
-                case TurnEnded():
-                    self._turn_ended(entry)
-                case _:
-                    pass
+            handler = self._HANDLERS.get(type(entry))
+            if handler is not None:
+                handler(self, entry)
         self._check_twice()
+
+    def _opened(self, entry: SessionOpened) -> None:
+        self._epoch = entry.epoch
+
+    def _accepted(self, entry: MessageAccepted) -> None:
+        self._sender[entry.message.message_id] = entry.message.sender
+
+    def _started(self, entry: TurnStarted) -> None:
+        self._turn, self._attempt = entry.turn, 1
+        self._senders = frozenset(self._sender.get(one) for one in entry.message_ids)
+        self._asked.clear()
+        self._check_previous()
+
+    def _restarted(self, entry: TurnRestarted) -> None:
+        self._attempt = entry.attempt
+        self._asked.clear()
+
+    def _progressed(self, entry: Progressed) -> None:
+        for done in entry.done:
+            self._end(done)
+        for call in entry.calls:
+            self._begin(call)
 
     def _turn_ended(self, entry: TurnEnded) -> None:
         goes_on = entry.outcome is not TurnOutcome.FINISHED and "rolled" not in entry.outcome.value
@@ -96,6 +103,23 @@ class Chains:
             self._completed.clear()
             self._wrote = False
         self._completed_now = set()
+
+    def _roll_back(self, entry: RollbackStarted) -> None:
+        order = {id_: place for place, id_ in enumerate(self._made)}
+        places = [order.get(id_, -1) for id_ in entry.calls]
+        if places != sorted(places, reverse=True):
+            words = f"turn {entry.turn} is undone in the order {entry.calls}"
+            self._facts.breaks(UNDONE, words)
+        done = self._completed | self._completed_now
+        wanted = {id_ for id_ in done if self._made[id_].call.tool in self._facts.compensable}
+        if not wanted <= set(entry.calls):
+            words = f"turn {entry.turn} is rolled back, and {min(wanted)} was not undone"
+            self._facts.breaks(UNDONE, words)
+
+    def _check_undone(self, entry: CompensationEnded) -> None:
+        completed = entry.status is CallStatus.COMPLETED
+        if completed and entry.call_id not in self._facts.undone:
+            self._facts.breaks(UNDONE, f"call {entry.call_id} is said to be undone, and was not")
 
     def _begin(self, call: CallStarted) -> None:
         equality = equality_of(call.tool, call.version, call.arguments)
@@ -203,3 +227,14 @@ class Chains:
             if one is not None and one.ended == "completed":
                 words = f"{one!r} completed, and is recorded as unknown for good"
                 self._facts.breaks(PARTIAL, words)
+
+    _HANDLERS: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
+        SessionOpened: _opened,
+        MessageAccepted: _accepted,
+        TurnStarted: _started,
+        TurnRestarted: _restarted,
+        Progressed: _progressed,
+        RollbackStarted: _roll_back,
+        CompensationEnded: _check_undone,
+        TurnEnded: _turn_ended,
+    }

@@ -15,6 +15,7 @@ from unittest import mock
 from loguru import logger
 
 from ...actors.session import SessionActor
+from ...messages.events import Progressed
 from .facts import Facts
 from .failure import Failure
 from .play import Play, Subject, session_actor_of
@@ -244,7 +245,7 @@ class Explorer:
 
     def _check_tools(self, facts: Facts) -> None:
         for entry in facts.log:
-            for call in getattr(entry, "calls", ()):
+            for call in entry.calls if isinstance(entry, Progressed) else ():
                 if call.tool not in self.stage.tools:
                     msg = f"tool {call.tool!r} is not watched: give explore(tools=({call.tool},))"
                     raise ExploreError(msg)

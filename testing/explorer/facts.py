@@ -144,7 +144,8 @@ class Facts:
     """All that is known of one run; what an ``invariant`` function is given.
 
     ``log`` has the journal's entries, ``events`` the same as events, ``sent`` the messages with
-    their outcomes, ``ran`` the tools that really ran, ``attempts`` the runs of the agent,
+    their outcomes, ``ran`` the tools that really ran, ``undone`` the ids of the
+    calls that really were undone, ``attempts`` the runs of the agent,
     ``delivered`` what reached the user, ``history`` the session's history, ``state`` its last
     state.
     """
@@ -154,6 +155,8 @@ class Facts:
         self.sent: list[Sent] = []
         self.ran: list[Ran] = []
         self.attempts: list[Attempt] = []
+        self.undone: list[str] = []
+        self.compensable: frozenset[str] = frozenset()
         self.delivered: list[Delivery] = []
         self.published: list[Event] = []
         self.log: list[Entry] = []

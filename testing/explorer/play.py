@@ -114,6 +114,8 @@ class Play:
         self.disk.on_append = self._appended
         self.durable = Durable(self.disk)
         self.life = 1
+        tools = subject.stage.tools
+        self.facts.compensable = frozenset(n for n, t in tools.items() if t.compensation)
         self._subject = subject
         self._schedule = schedule
         self._room = room

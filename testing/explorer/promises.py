@@ -21,9 +21,9 @@ from ...messages.events import (
     TurnStarted,
 )
 from ...messages.history import HistoryKind
-from ...messages.policies import Now
+from ...messages.policies import AfterWave, Now, Rollback
 from ...messages.reasons import CallStatus, MessageStatus, Reason, TurnOutcome
-from .chains import CALLS, ONCE, PARTIAL, Chains
+from .chains import CALLS, ONCE, PARTIAL, UNDONE, Chains
 from .facts import KEY
 from .knowledge import delivery_of
 from .play import ENDS, LEFT, ONE, SILENT
@@ -51,7 +51,21 @@ _NOT_BEGUN = -1.0
 LITTLE = 1.0
 """Seconds that a bound may be missed by: commits take time, and timers have a grain."""
 
-PROMISES = (ENDS, ONE, REASON, CALLS, ONCE, PARTIAL, SILENT, ORDER, DELIVERED, HISTORY, FOLD, LEFT)
+PROMISES = (
+    ENDS,
+    ONE,
+    REASON,
+    CALLS,
+    ONCE,
+    PARTIAL,
+    UNDONE,
+    SILENT,
+    ORDER,
+    DELIVERED,
+    HISTORY,
+    FOLD,
+    LEFT,
+)
 """The names of all promises, as failures give them; one more is about durability."""
 
 
@@ -166,7 +180,7 @@ class _Turns:
         turn = self._turn
         if turn is None or entry.turn != turn.number:
             return
-        if turn.stop is None or isinstance(entry.how, Now):
+        if turn.stop is None or not isinstance(entry.how, AfterWave):
             turn.stop = entry
 
     def _said(self, entry: Said) -> None:
@@ -252,11 +266,11 @@ def _check_reason(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
             facts.breaks(REASON, f"turn {turn.number} failed, and its agent had raised nothing")
     stop = turn.stop
     whole = not any(one.what in {"crash", "deadline", *BROKEN_OFF} for one in facts.injected)
-    if stop is not None and turn.cut_off and whole and not isinstance(stop.how, Now):
+    if stop is not None and turn.cut_off and whole and isinstance(stop.how, AfterWave):
         facts.breaks(ORDER, f"{turn.cut_off}, and the turn was to stop after its wave")
     jumped = any(one.what in {"deadline", *BROKEN_OFF} for one in facts.injected)
-    if stop is None or jumped:
-        return
+    if stop is None or jumped or isinstance(stop.how, Rollback):
+        return  # what undoes a call takes its time
     how = stop.how
     bound = how.grace if isinstance(how, Now) else how.patience + Now().grace
     if entry.at - stop.at > max(bound, turn.protects) + LITTLE:

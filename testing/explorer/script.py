@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...messages.policies import AfterWave, Aside, Collect, Enqueue, How, Now, Policy, Reject, Steer
+from ...messages.policies import (
+    AfterWave,
+    Aside,
+    Collect,
+    Enqueue,
+    How,
+    Now,
+    Policy,
+    Reject,
+    Rollback,
+    Steer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,6 +154,7 @@ INJECTIONS: Final = {
     "collect": "a new message with Collect",
     "reject": "a new message with Reject",
     "aside": "a new message with Aside",
+    "rollback": "a new message with Rollback",
     "stop": "a stop after the wave",
     "stop now": "a stop now",
     "crash": "the runtime dies",
@@ -167,6 +179,7 @@ POLICY_OF: Final[dict[str, Policy]] = {
     "collect": Collect(),
     "reject": Reject(),
     "aside": Aside(),
+    "rollback": Rollback(),
 }
 """The policies of messages that are injected."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...actors.runtime import RuntimeActor
 from ...messages.errors import TurnInterrupted
+from ...tools.compensation import Compensation, CompletedCall
 from ...tools.context import CURRENT
 from ...tools.execution import Prepared
 from ...tools.tool import Tool
@@ -70,14 +71,17 @@ class Stage:
     def watching(self) -> Generator[None]:
         """Watch the tools' calls within the block."""
         plain = {tool: tool.function for tool in self.tools.values()}
-        for tool, function in plain.items():
+        undoing = {tool: tool.compensation for tool in self.tools.values()}
+        for tool, compensation in undoing.items():
             tool.function = self._blocking(tool) if tool.blocking else self._on_loop(tool)
-            del function
+            if compensation is not None:
+                tool.compensation = Compensation(self._undone(compensation))
         try:
             yield
         finally:
             for tool, function in plain.items():
                 tool.function = function
+                tool.compensation = undoing[tool]
 
     # --- tools ---
 
@@ -124,6 +128,25 @@ class Stage:
             return result
 
         return watched
+
+    def _undone(self, compensation: Compensation) -> Callable[..., Any]:
+        undo = compensation.function
+
+        async def on_loop(call: CompletedCall, result: Any) -> Any:
+            done = await undo(call, result)
+            self._note_undone(call)
+            return done
+
+        def blocking(call: CompletedCall, result: Any) -> Any:
+            done = undo(call, result)
+            self._note_undone(call)
+            return done
+
+        return blocking if compensation.blocking else on_loop
+
+    def _note_undone(self, call: CompletedCall) -> None:
+        if self.play is not None:
+            self.play.facts.undone.append(call.call_id)
 
     def _begin(self, play: Play, tool: Tool[..., Any], arguments: dict[str, Any]) -> Ran:
         ran = Ran(tool.name, arguments, play.life)

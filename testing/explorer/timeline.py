@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...messages.events import (
+    CompensationStarted,
     Event,
     MessageEnded,
     Progressed,
+    RollbackRefused,
     Said,
     SessionOpened,
     StopRequested,
@@ -15,7 +17,7 @@ from ...messages.events import (
     TurnRestarted,
     TurnStarted,
 )
-from ...messages.policies import Now
+from ...messages.policies import Now, Rollback
 from .script import INJECTIONS, Inject
 
 if TYPE_CHECKING:
@@ -175,11 +177,17 @@ class _Teller:
             case TurnEnded():
                 why = f" ({event.reason.value})" if event.reason is not None else ""
                 return f"turn {event.turn} ends as {event.outcome.value}{why}"
+            case CompensationStarted():
+                return f"call {event.call_id} of {event.tool} is undone"
+            case RollbackRefused():
+                return f"the rollback is refused: {event.detail}"
             case _:
                 return ""
 
 
 def _how(how: How) -> str:
+    if isinstance(how, Rollback):
+        return "to be undone"
     return "now" if isinstance(how, Now) else "after its wave"
 
 

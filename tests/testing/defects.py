@@ -15,6 +15,7 @@ from unittest import mock
 
 from wavebreak import (
     CallStatus,
+    CompletedCall,
     Debounce,
     Effect,
     Now,
@@ -28,7 +29,7 @@ from wavebreak.actors import ledger, recorded
 from wavebreak.actors.control import RuntimeControl
 from wavebreak.actors.hub import EventHub
 from wavebreak.actors.ledger import Answer, Ledger
-from wavebreak.actors.machine import evolve, reports, table, turns
+from wavebreak.actors.machine import evolve, reports, table, turns, undoing
 from wavebreak.actors.machine.state import SessionState, Waiting
 from wavebreak.actors.mailbox import Mailbox
 from wavebreak.actors.recorded import RecordedActor
@@ -88,6 +89,23 @@ async def dig(where: str) -> str:
 async def obstinate(turn: Turn) -> str:
     """One wave of one call that cannot be broken off."""
     return f"{turn.number}: {await turn.one(dig(turn.text))}"
+
+
+async def give_back(call: CompletedCall, result: str) -> None:
+    await asyncio.sleep(0.1)
+
+
+@tool(compensate=give_back)
+async def reserve(what: str) -> str:
+    await asyncio.sleep(0.2)
+    return f"{what} is reserved"
+
+
+async def bookings(turn: Turn) -> str:
+    """Two waves, each of which can be undone."""
+    await turn.one(reserve("a table"))
+    await turn.one(reserve("a room"))
+    return "done"
 
 
 class Defect(NamedTuple):
@@ -222,6 +240,13 @@ def forgets_the_interrupted(fold: Any) -> Any:
         return after._replace(waiting=state.waiting, batch=0)
 
     return ended
+
+
+def backwards(chain_of: Any) -> Any:
+    def chain(state: SessionState) -> Any:
+        return tuple(reversed(chain_of(state)))
+
+    return chain
 
 
 def takes_any_fence(_is_current: Any) -> Any:
@@ -456,6 +481,14 @@ DEFECTS = (
         "steer is lost when the turn ends",
         replaced(evolve, "steered_first", loses_what_was_offered),
         inject=("steer",),
+    ),
+    Defect(
+        "compensations in the order of the calls",
+        replaced(undoing, "chain_of", backwards),
+        bookings,
+        ["a"],
+        ("rollback",),
+        {"tools": (reserve,)},
     ),
     Defect(
         "a window never closes",

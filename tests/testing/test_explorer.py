@@ -12,11 +12,13 @@ from wavebreak import (
     Aside,
     CallStatus,
     Collect,
+    CompletedCall,
     Debounce,
     Enqueue,
     MessageRejected,
     Now,
     Reply,
+    Rollback,
     RuntimeActor,
     SessionView,
     Steer,
@@ -96,6 +98,23 @@ async def listener(turn: Turn) -> str:
     return f"{turn.number}: {len(offered)} more"
 
 
+async def give_back(call: CompletedCall, result: str) -> None:
+    await asyncio.sleep(0.1)
+
+
+@tool(compensate=give_back)
+async def reserve(what: str) -> str:
+    await asyncio.sleep(0.2)
+    return f"{what} is reserved"
+
+
+async def shopper_with_regrets(turn: Turn) -> str:
+    """Everything that it does can be undone."""
+    await turn.wave(look("tea"), reserve("tea"))
+    await turn.wave(reserve("milk"), reserve("bread"))
+    return "reserved"
+
+
 async def beside(message: UserMessage, view: SessionView) -> str:
     """Answers beside the turn."""
     await asyncio.sleep(0.15)
@@ -142,9 +161,10 @@ CONCIERGE = (
         (Shopper, ["a", Say("b", after=0.1, policy=Now(grace=1.0))], 2200, {}),
         (listener, ["a", Say("b", after=0.2, policy=Steer())], 600, {"aside": beside}),
         (listener, ["a", Say("b", after=0.2)], 200, {"debounce": Debounce(0.5, 2.0)}),
+        (shopper_with_regrets, ["a", Say("b", after=0.5)], 400, {"tools": (reserve,)}),
         (counter, ["a b"], 200, {}),
     ],
-    ids=["shop", "stops", "shopper", "listener", "windows", "threads"],
+    ids=["shop", "stops", "shopper", "listener", "windows", "rollbacks", "threads"],
 )
 def test_every_promise_holds_wherever_our_agents_are_interrupted(
     agent: Any,
@@ -264,6 +284,7 @@ HAPPENED: dict[str, Callable[[Facts], object]] = {
     "collect": lambda facts: policy_of_the_second(facts) is Collect,
     "reject": lambda facts: isinstance(facts.sent[1].error, MessageRejected),
     "aside": lambda facts: policy_of_the_second(facts) is Aside,
+    "rollback": lambda facts: policy_of_the_second(facts) is Rollback,
     "stop": lambda facts: facts.outcomes == {"a": "cancelled"},
     "stop now": lambda facts: facts.outcomes == {"a": "cancelled"},
     "crash": lambda facts: facts.attempts[-1].number == 2,
