@@ -412,9 +412,10 @@ class ActorSystem:
         self._begin_close()
 
     def _begin_close(self) -> asyncio.Task[None] | None:
-        if self._closing is None and self._tree is not None:
+        tree = self._tree
+        if self._closing is None and tree is not None and not tree.loop.is_closed():
             # A task of its own: who closes may be cancelled meanwhile, a turn of the system too.
-            self._closing = self._tree.loop.create_task(self._shut_down(self._tree))
+            self._closing = tree.loop.create_task(self._shut_down(tree))
         return self._closing
 
     async def _close(self) -> None:

@@ -60,15 +60,18 @@ class SimulatedDisk:
 
     def connect(self) -> DiskJournal:
         """A journal on this disk, for the next system; the one before writes no more."""
-        if self._journal is not None:
-            self._journal.dead = True
+        self.disconnect()
         self._journal = DiskJournal(self)
         return self._journal
 
-    def kill(self) -> None:
-        """The process is gone, and with it all that was not durable."""
+    def disconnect(self) -> None:
+        """Whoever is connected writes no more; the append that is under way is the last one."""
         if self._journal is not None:
             self._journal.dead = True
+
+    def kill(self) -> None:
+        """The process is gone, and with it all that was not durable."""
+        self.disconnect()
         for shelf in self.shelves.values():
             shelf.lose()
 

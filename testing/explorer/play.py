@@ -545,6 +545,7 @@ class Play:
                 return self._crash(kind)
             case "kill":
                 self._dead = True
+                self.disk.disconnect()
             case "restart":
                 self._restart()
             case "deadline":

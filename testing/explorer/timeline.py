@@ -185,7 +185,7 @@ class _Teller:
                 return ""
 
 
-def _how(how: How) -> str:
+def _how(how: How | Rollback) -> str:
     if isinstance(how, Rollback):
         return "to be undone"
     return "now" if isinstance(how, Now) else "after its wave"
