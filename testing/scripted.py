@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..tools.call import ToolCall
 
@@ -72,7 +72,7 @@ async def _done(turn: Turn, act: Any) -> Any:
     if isinstance(act, str):
         return turn.say(act)
     if isinstance(act, ToolCall):
-        return await turn.one(act)
+        return await turn.one(cast("Any", act))
     if callable(act):
         result: object = act(turn)
         return await result if inspect.isawaitable(result) else result
