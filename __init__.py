@@ -6,6 +6,7 @@ from loguru import logger
 
 from .actors.actor import AsyncioActor
 from .actors.backlog_requests import Edited, Withdrawal
+from .actors.counters import Metrics
 from .actors.future import Future
 from .actors.requests import RollbackResult, StopResult
 from .actors.runtime import RuntimeActor
@@ -71,9 +72,11 @@ from .messages.events import (
     CancellationHandled,
     CompensationEnded,
     CompensationStarted,
+    CourtesySaid,
     Delta,
     Event,
     ExecutionCancelled,
+    Heard,
     MessageAccepted,
     MessageEdited,
     MessageEnded,
@@ -90,6 +93,7 @@ from .messages.events import (
     WaveStarted,
     WindowExtended,
 )
+from .messages.graceful import GracefulAnswer
 from .messages.history import HistoryEntry, HistoryKind
 from .messages.ids import SessionKey
 from .messages.message import (
@@ -117,6 +121,7 @@ from .messages.policies import (
 from .messages.reasons import (
     Backlog,
     CallStatus,
+    CourtesyKind,
     DeliveryKind,
     Effect,
     MessageStatus,
@@ -186,6 +191,8 @@ __all__ = [
     "CompensationEnded",
     "CompensationStarted",
     "CompletedCall",
+    "CourtesyKind",
+    "CourtesySaid",
     "DeadLetter",
     "DeadLetterKind",
     "Debounce",
@@ -200,6 +207,8 @@ __all__ = [
     "Event",
     "ExecutionCancelled",
     "Future",
+    "GracefulAnswer",
+    "Heard",
     "HistoryEntry",
     "HistoryKind",
     "How",
@@ -224,6 +233,7 @@ __all__ = [
     "MessageRejected",
     "MessageStatus",
     "MessagesTaken",
+    "Metrics",
     "MissingExtra",
     "NodeKind",
     "NodeState",

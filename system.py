@@ -9,15 +9,19 @@ import itertools
 import random
 import secrets
 import time
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pykka
 from loguru import logger
 
+from .actors.counters import Counters
+from .actors.courtesy import Courteous
 from .actors.deliveries import Deliveries, DeliveryRules, HandOver, Outbound
 from .actors.failures import retryable_by
 from .actors.future import Future
+from .actors.histories import Histories
 from .actors.hub import EventHub
 from .actors.loop_thread import LoopThread
 from .actors.machine.state import Rules
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self
 
+    from .actors.counters import Metrics
     from .actors.hub import EventStream
     from .actors.requests import StopResult
     from .actors.turn import Turn
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from .messages.events import Event
     from .messages.message import Delivery, Reply
     from .messages.policies import Chooser, How, Policy
+    from .messages.reasons import CourtesyKind
     from .messages.view import SessionView
     from .supervisors.child_spec import ChildSpec
     from .supervisors.children import Report
@@ -117,6 +123,12 @@ class ActorSystem:
         idle_after: seconds after which a session that does nothing is let go, to come back with
             its next message; None to keep them all.
         session_budget: restarts of one session's actor, before those who wait for it are told.
+        courtesy: what a session says by itself on an occasion: a text, "" for nothing, None for
+            the default, which is nothing for an interruption.
+        notify_after: seconds after which the user is told that a turn goes on, and again after
+            as many; None for never.
+        notify_times: how often that is told of a turn.
+        metrics: where to tell what is counted, beside :meth:`counters`.
 
     Raises:
         InvalidSetting: an argument cannot be used; the message names it.
@@ -154,6 +166,10 @@ class ActorSystem:
         children: Iterable[ChildSpec] = (),
         idle_after: float | None = None,
         session_budget: Budget = Budget(5, 60.0),  # noqa: B008 - immutable
+        courtesy: Callable[[CourtesyKind, SessionView], str | None] | None = None,
+        notify_after: float | None = None,
+        notify_times: int = 1,
+        metrics: Metrics | None = None,
     ) -> None:
         self._runtime = _runtime_of(agent)
         chooses = not isinstance(policy, (type, *POLICIES)) and callable(policy)
@@ -184,12 +200,23 @@ class ActorSystem:
             ("threads", threads),
             ("capacity", capacity),
             ("deliver_attempts", deliver_attempts),
+            ("notify_times", notify_times),
         ):
             _check(isinstance(number, int) and number >= 1, name, number, "1 or more")
         _check(deliver_timeout > 0, "deliver_timeout", deliver_timeout, "more than 0 seconds")
         _check(
             compensate_timeout > 0, "compensate_timeout", compensate_timeout, "more than 0 seconds"
         )
+        _check(courtesy is None or callable(courtesy), "courtesy", courtesy, "a function")
+        _check(
+            notify_after is None or 0 < notify_after < inf,
+            "notify_after",
+            notify_after,
+            "more than 0 seconds, or None",
+        )
+        for method in ("count", "observe"):
+            has = metrics is None or callable(getattr(metrics, method, None))
+            _check(has, "metrics", metrics, f"an object with {method}(name, number, **labels)")
         _check(close_within >= 0, "close_within", close_within, "0 seconds or more")
         _check(
             idle_after is None or 0 < idle_after < inf,
@@ -226,6 +253,9 @@ class ActorSystem:
             overflow=Overflow(overflow),
             expires_after=expires_after,
             turn_deadline=turn_deadline,
+            courteous=deliver is not None or courtesy is not None,
+            notify_after=notify_after,
+            notify_times=notify_times,
         )
         self._delivery_rules = DeliveryRules(
             deliver_attempts,
@@ -234,6 +264,8 @@ class ActorSystem:
         )
         self._compensate_timeout = compensate_timeout
         self._close_within = close_within
+        self._courtesy = courtesy
+        self._counters = Counters(metrics)
         self._hub = EventHub()
         # Made once, and shared by all handles; a map, so that threads may ask at the same time.
         self._new_id = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
@@ -241,7 +273,8 @@ class ActorSystem:
         self._tree: Root | None = None
         self._threads: WorkerThreads | None = None
         self._ended_by_itself: SystemFailed | None = None
-        self._bulletin = Bulletin()
+        self._histories: Histories | None = None
+        self._bulletin = Bulletin(self._counters)
         self._opens = False
         self._closing: asyncio.Task[None] | None = None
         self._closed: Future[None] = Future()
@@ -323,10 +356,15 @@ class ActorSystem:
         def now() -> float:
             return loop.time() + offset
 
+        counters = self._counters
         self._bulletin.now = now
-        door = Door(loop, max(self._rules.capacity, _UNREAD), self._bulletin.undeliverable)
+        door = Door(
+            loop, max(self._rules.capacity, _UNREAD), self._bulletin.undeliverable, counters
+        )
         runtimes, outbound = Runtimes(loop), Outbound(loop)
-        self._threads = WorkerThreads(self._thread_count)
+        self._threads = WorkerThreads(
+            self._thread_count, on_abandoned=partial(counters.count, "abandoned_threads")
+        )
         environment = Environment(
             self._toolbox,
             self._dependencies,
@@ -335,7 +373,9 @@ class ActorSystem:
             now,
             Moments(loop, RECORDED_WITHIN / 4),  # a call may wait for two, of twice that at most
             self._journal.history,
+            counters,
         )
+        histories = self._histories = Histories(self._journal.history)
         delivers = self._deliver is not None
 
         def deliver(key: SessionKey, delivery: Delivery) -> None:
@@ -359,6 +399,9 @@ class ActorSystem:
             chooser=self._chooser,
             who_may_interrupt=self._who_may_interrupt,
             aside=self._aside,
+            counters=counters,
+            histories=histories,
+            courtesy=Courteous(self._courtesy),
         )
         ours = [
             forever(
@@ -429,11 +472,13 @@ class ActorSystem:
             if self._ended_by_itself is None:
                 await self._come_to_rest(tree, AfterWave(patience=half))
             await tree.stop(half)
+            if self._histories is not None:
+                await self._histories.close()
             await self._hub.close(half)
         finally:
             if self._threads is not None:
                 self._threads.close()
-            self._tree = self._closing = self._threads = None
+            self._tree = self._closing = self._threads = self._histories = None
             await self._journal.close()
             self._closed.try_set(None)
         logger.debug("the system is closed")
@@ -596,6 +641,13 @@ class ActorSystem:
             a function to be told no more.
         """
         return self._bulletin.readers.add(callback)
+
+    def counters(self) -> Mapping[str, float]:
+        """What was counted since the system was made, and only what is out of the ordinary.
+
+        By names such as ``cancellations{reason="superseded"}``; docs/history.md has them all.
+        """
+        return self._counters.snapshot()
 
     def override(self, deps: Mapping[type[Any], Any]) -> AbstractContextManager[None]:
         """Give tools other dependencies for the turns that start within a ``with`` block.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from loguru import logger
 
 from ..messages.commands import (
+    Heard,
     Send,
     Shutdown,
     Stop,
@@ -29,10 +30,13 @@ from ..messages.view import SessionView
 from .actor import Lifecycle
 from .current import hook_of
 from .exit import NORMAL, Exit, ExitKind
+from .machine.history import first_unsettled, unanswered, waiting
 from .machine.state import Status, view_of
 from .mailbox import Envelope
 from .recorded import RecordedActor, Services
 from .requests import (
+    HeardRequest,
+    HistoryRequest,
     OutcomeRequest,
     ReadRequest,
     RollbackAgain,
@@ -47,6 +51,7 @@ from .requests import (
 from .waiters import Waiters
 
 if TYPE_CHECKING:
+    from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
     from ..messages.policies import Chooser
@@ -105,7 +110,7 @@ class AnsweringActor(RecordedActor):
             request.stopped.try_set_error(self._unconfirmed(error))
         elif isinstance(request, RollbackRequest | RollbackAgain):
             request.rolled_back.try_set_error(self._unconfirmed(error, "rollback"))
-        elif isinstance(request, OutcomeRequest):
+        elif isinstance(request, OutcomeRequest | HeardRequest | HistoryRequest):
             self._ask_again(request)
         elif isinstance(request, ShutdownRequest):
             self._waiters.shutdown = request  # passed on with the others
@@ -201,6 +206,7 @@ class AnsweringActor(RecordedActor):
         try:
             request.receipt.duplicate = not self._apply(command)
         except WavebreakError as error:
+            self._services.counters.count("refused_messages", error=type(error).__name__)
             request.accepted.try_set_error(error)
             return
         if type(policy) is Aside:
@@ -288,7 +294,9 @@ class AnsweringActor(RecordedActor):
             lambda: stopped.try_set_error(self._unconfirmed()),
         )
 
-    def _ask_again(self, request: OutcomeRequest | ReadRequest) -> None:
+    def _ask_again(
+        self, request: OutcomeRequest | ReadRequest | HeardRequest | HistoryRequest
+    ) -> None:
         """Leave a question to the next incarnation, which knows what the journal has."""
         self.actor_inbox.put(Envelope(request), bounded=False)
 
@@ -321,6 +329,30 @@ class AnsweringActor(RecordedActor):
             self._when_durable(
                 partial(request.state.try_set, state), partial(self._ask_again, request)
             )
+
+    def _on_heard(self, request: HeardRequest, _stamp: int) -> None:
+        if self._is_failed(request.heard):
+            return
+        try:
+            self._apply(Heard(self._services.now(), request.turn, request.characters))
+        except WavebreakError as error:
+            request.heard.try_set_error(error)
+        else:
+            self._when_durable(request.heard.try_set, partial(self._ask_again, request))
+
+    def _on_history(self, request: HistoryRequest, _stamp: int) -> None:
+        if self._is_failed(request.entries):
+            return
+        state = self.state
+        tail: tuple[HistoryEntry, ...] = ()
+        if request.unanswered:
+            tail = unanswered(state, self._shown, self._services.now())
+            tail = (*tail, *waiting(state.waiting, tail))
+        read = self._services.histories.answer
+        self._when_durable(
+            partial(read, self._key, request, tail, first_unsettled(state)),
+            partial(self._ask_again, request),
+        )
 
     def _on_shutdown(self, request: ShutdownRequest, _stamp: int) -> None:
         self._waiters.shutdown = request
@@ -358,6 +390,8 @@ class AnsweringActor(RecordedActor):
         RollbackAgain: _on_rollback_again,
         OutcomeRequest: _on_outcome,
         ReadRequest: _on_read,
+        HeardRequest: _on_heard,
+        HistoryRequest: _on_history,
         ShutdownRequest: _on_shutdown,
         StopAgain: _on_stop_again,
     }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..tools.dependencies import Dependencies
     from ..tools.registry import Toolbox
     from ..tools.threads import WorkerThreads
+    from .counters import Counters
     from .moments import Moments
 
 
@@ -27,6 +28,7 @@ class TurnInput(NamedTuple):
         saved: the session's own state, of its last finished turn.
         log: the ledger of the turn's earlier attempts.
         unknown: gives the session's calls that may have happened, as they stand now.
+        unanswered: gives what of the history is not settled, as it stands now.
         streamed: the deltas that earlier attempts have shown.
     """
 
@@ -40,6 +42,7 @@ class TurnInput(NamedTuple):
     saved: Any
     log: tuple[Entry, ...]
     unknown: Callable[[], tuple[CallRecord, ...]]
+    unanswered: Callable[[], tuple[HistoryEntry, ...]]
     streamed: str = ""
 
 
@@ -50,7 +53,8 @@ class Environment(NamedTuple):
         retryable: whether ``retry_on`` names an error.
         now: the clock, in seconds since the epoch.
         moments: how long the end of a call may wait to be recorded, if nothing else is reported.
-        history: reads the last entries of a session's history.
+        history: reads the last entries of a session's history, as they are stored.
+        counters: counts what is out of the ordinary.
     """
 
     toolbox: Toolbox
@@ -60,6 +64,7 @@ class Environment(NamedTuple):
     now: Callable[[], float]
     moments: Moments
     history: Callable[[SessionKey, int], Awaitable[Sequence[HistoryEntry]]]
+    counters: Counters
 
 
 class AgentEnd(NamedTuple):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.records import CallRecord
     from ..tools.execution import Outcome
+    from ..tools.threads import WorkerThreads
     from ..tools.tool import Tool
     from .mailbox import Envelope
     from .turn_engine import Environment
@@ -170,7 +171,7 @@ class CompensatingActor(AsyncioActor):
             if job.withdraw():
                 future.cancel()
                 raise TimeoutError(self._overdue())
-            threads.abandoned += 1
+            threads.abandon()
             future.add_done_callback(partial(_counted_out, threads))
             raise StillRuns(self._overdue())
         outcome: Outcome = future.result()
@@ -191,6 +192,5 @@ async def _caught(made: Any) -> BaseException | None:
     return None
 
 
-def _counted_out(threads: Any, future: asyncio.Future[Any]) -> None:
-    del future
-    threads.abandoned -= 1
+def _counted_out(threads: WorkerThreads, _future: asyncio.Future[Any]) -> None:
+    threads.recover()

@@ -18,6 +18,7 @@ from ..journal.base import Recorded
 from ..messages.commands import (
     Command,
     CompensationDone,
+    Courtesy,
     DeliveryDone,
     Open,
     Save,
@@ -38,8 +39,10 @@ from ..messages.reasons import Reason
 from .actor import AsyncioActor, Lifecycle
 from .exit import NORMAL, Exit
 from .ledger import partial_results
+from .machine.courtesy import notice_due
+from .machine.draft import Decision
 from .machine.evolve import fold
-from .machine.state import Rules, SessionState, Status, due
+from .machine.state import Rules, SessionState, Status, due, view_of
 from .machine.table import decide
 from .mailbox import Envelope, Lane
 from .release import Releases
@@ -57,8 +60,11 @@ if TYPE_CHECKING:
     from ..messages.dead_letters import DeadLetter
     from ..messages.ids import Fence, SessionKey
     from ..messages.message import Delivery, SessionMessage
+    from ..messages.reasons import CourtesyKind
     from ..messages.records import PartialResults
     from ..messages.view import SessionView
+    from .counters import Counters
+    from .histories import Histories
     from .hub import EventHub
     from .mailbox import Mailbox
     from .steps import Step
@@ -75,6 +81,9 @@ class Services(NamedTuple):
         deliver: hands a delivery on, once it may leave.
         report: tells a session, also one that was let go.
         dead_letter: keeps what was given up.
+        counters: counts what is out of the ordinary.
+        histories: reads the history for whoever asks.
+        courtesy: what the session itself says on an occasion; empty for nothing.
         chooser: chooses the policy of messages that bring none.
         who_may_interrupt: whether a message may interrupt the running turn.
         aside: answers messages beside the turns.
@@ -90,6 +99,9 @@ class Services(NamedTuple):
     deliver: Callable[[SessionKey, Delivery], None]
     report: Callable[[SessionKey, object], None]
     dead_letter: Callable[[DeadLetter], None]
+    counters: Counters
+    histories: Histories
+    courtesy: Callable[[CourtesyKind, SessionView], str]
     chooser: Chooser | None = None
     who_may_interrupt: Callable[[SessionMessage, SessionView], Any] | None = None
     aside: Callable[[SessionMessage, SessionView], Any] | None = None
@@ -125,6 +137,7 @@ class RecordedActor(AsyncioActor):
         "_key",
         "_releases",
         "_services",
+        "_shown",
         "_timer",
         "state",
     )
@@ -144,6 +157,7 @@ class RecordedActor(AsyncioActor):
         self._releases: Releases | None = None  # until a commit has to be waited for
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
+        self._shown = ""
 
     # --- recovery: the same fold, no second path ---
 
@@ -281,7 +295,9 @@ class RecordedActor(AsyncioActor):
     def _apply(self, command: Command) -> bool:
         """Let the machine decide, record what happened, carry it out; whether anything did."""
         services = self._services
-        decision = decide(self.state, command, services.rules)
+        decision = decide(self.state, command, services.rules, self._shown)
+        if decision.wishes:
+            decision = self._with_courtesy(decision, command.at)
         entries = decision.entries
         if not entries:
             return False
@@ -297,6 +313,20 @@ class RecordedActor(AsyncioActor):
             self._hold(commit, entries)
         self._arm_timer()
         return True
+
+    def _with_courtesy(self, decision: Decision, at: float) -> Decision:
+        """Ask for the words that belong to a decision, and decide about them in one with it."""
+        services, before = self._services, self.state
+        state, entries, history, wishes = decision
+        for kind, turn in wishes:
+            ended = state.running is None or state.running.number != turn
+            # Of a turn that has ended, the program is shown how it was.
+            text = services.courtesy(kind, view_of(before if ended else state))
+            said = decide(state, Courtesy(at, kind, turn, text), services.rules)
+            state = said.state
+            entries = [*entries, *said.entries]
+            history = (*history, *said.history)
+        return Decision(state, entries, history)
 
     def _hold(self, commit: Commit, entries: Sequence[Entry]) -> None:
         """Let out what these entries allow when they are durable, in order."""
@@ -348,7 +378,7 @@ class RecordedActor(AsyncioActor):
     # --- time ---
 
     def _arm_timer(self) -> None:
-        when = due(self.state)
+        when = self._when_due()
         if when is None or when == self._due:
             return  # one that is not needed any more looks again by itself
         if self._timer is not None:
@@ -359,13 +389,24 @@ class RecordedActor(AsyncioActor):
         delay = max(0.0, when - self._services.now())
         self._timer = self._loop.call_later(delay, self._time_is_up)
 
+    def _when_due(self) -> float | None:
+        """When the state wants to be told the time."""
+        state, rules = self.state, self._services.rules
+        when = due(state)
+        if rules.notify_after is None:
+            return when
+        notice = notice_due(state, rules)
+        if when is None or notice is None:
+            return notice if when is None else when
+        return min(when, notice)
+
     def _time_is_up(self) -> None:
         self._timer = self._due = None
-        if self.lifecycle is Lifecycle.RUNNING and due(self.state) is not None:
+        if self.lifecycle is Lifecycle.RUNNING and self._when_due() is not None:
             self.actor_inbox.put(Envelope(TimeIsUp(self._services.now())), bounded=False)
 
     def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> None:
-        when = due(self.state)
+        when = self._when_due()
         if not self._apply(command) and when is not None and when > command.at:
             self._arm_timer()  # it was another one's; loops may call a timer early, too
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ..messages.commands import CompensationDone
+    from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import MessageOutcome, SessionMessage
     from ..messages.policies import Chooser, How, Policy
@@ -120,6 +121,22 @@ class ReadRequest(NamedTuple):
 
     model: type[BaseModel]
     state: Future[Any]
+
+
+class HeardRequest(NamedTuple):
+    """Keep in mind how much of a turn's words the user has heard."""
+
+    turn: int
+    characters: int
+    heard: Future[None]
+
+
+class HistoryRequest(NamedTuple):
+    """Tell the last entries of the history; ``unanswered`` ones too, as they stand."""
+
+    limit: int
+    unanswered: bool
+    entries: Future[tuple[HistoryEntry, ...]]
 
 
 class Barrier(NamedTuple):

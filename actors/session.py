@@ -14,13 +14,15 @@ from loguru import logger
 from ..messages.commands import (
     Progress,
     RuntimeExit,
+    Save,
+    Say,
     Streamed,
 )
 from ..messages.dead_letters import DeadLetter, DeadLetterKind
 from ..messages.events import (
     CompensationStarted,
+    CourtesySaid,
     Delta,
-    Event,
     MessageEnded,
     Progressed,
     RollbackStarted,
@@ -37,6 +39,7 @@ from .answering import AnsweringActor
 from .backlog import BacklogActor
 from .control import RuntimeControl
 from .exit import NORMAL, Exit
+from .machine.history import unanswered
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
 from .recorded import RecordedActor, Services
@@ -51,6 +54,7 @@ from .turn_engine import TurnInput
 
 if TYPE_CHECKING:
     from ..messages.commands import CompensationDone
+    from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
     from ..messages.records import CallRecord, PartialResults
@@ -72,12 +76,12 @@ class SessionActor(BacklogActor):
     ``on_turn_ended``), and give the class to ``ActorSystem(..., session_actor=...)``.
     """
 
-    __slots__ = ("_control", "_letters", "_messages", "_shown")
+    __slots__ = ("_control", "_letters", "_messages", "_told_at")
 
     def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
         super().__init__(key, services, mailbox)
         self._control: RuntimeControl | None = None
-        self._shown = ""
+        self._told_at: float | None = None
         # Of the running turn; its dead letter needs them when the machine has let go of them.
         self._messages: tuple[SessionMessage, ...] = ()
         self._letters: dict[int, DeadLetter] | None = None
@@ -113,13 +117,27 @@ class SessionActor(BacklogActor):
         return handler(self, message, envelope.stamp)
 
     def _on_streamed(self, streamed: Streamed, _stamp: int) -> None:
+        if self._releases is None:
+            self._show(streamed)
+        else:
+            self._releases.when_durable(partial(self._show, streamed))
+
+    def _show(self, streamed: Streamed) -> None:
+        """The fence stands here, and not where it was put: a stop may have come in between."""
         running = self.state.running
         if running is None or streamed.fence != self.state.fence or running.stop is not None:
+            self._services.counters.count("refused_outputs", what="delta")
             return
-        tenant, session_id = self._key
-        turn, attempt = running.number, running.attempt
         if streamed.restart:
             self._shown = ""
+        self._shown += streamed.text
+        if self._services.hub.watched:
+            self._publish(streamed)
+
+    def _publish(self, streamed: Streamed) -> None:
+        hub, (tenant, session_id) = self._services.hub, self._key
+        _, turn, attempt = streamed.fence
+        if streamed.restart:
             restarted = TurnRestarted(
                 tenant=tenant,
                 session_id=session_id,
@@ -129,27 +147,32 @@ class SessionActor(BacklogActor):
                 cause="this attempt shows another preview than the one before",
                 discard=True,
             )
-            self._publish(restarted)
-        self._shown += streamed.text
-        self._publish(
-            Delta(
-                tenant=tenant,
-                session_id=session_id,
-                turn=turn,
-                attempt=attempt,
-                at=streamed.at,
-                text=streamed.text,
-            )
+            hub.publish(self._key, restarted)
+        delta = Delta(
+            tenant=tenant,
+            session_id=session_id,
+            turn=turn,
+            attempt=attempt,
+            at=streamed.at,
+            text=streamed.text,
         )
-
-    def _publish(self, event: Event) -> None:
-        self._when_durable(partial(self._services.hub.publish, self._key, event))
+        hub.publish(self._key, delta)
 
     def _on_barrier(self, barrier: Barrier, _stamp: int) -> None:
         if not barrier.reached.done():
             barrier.reached.set_result(None)
 
+    def _on_output(self, command: Say | Save) -> None:
+        if not self._apply(command):
+            what = "say" if isinstance(command, Say) else "save"
+            self._services.counters.count("refused_outputs", what=what)
+
     def _on_exit(self, command: RuntimeExit) -> None:
+        running = self.state.running
+        if command.reply is not None and (
+            running is None or running.stop is not None or command.fence != self.state.fence
+        ):
+            self._services.counters.count("refused_outputs", what="reply")
         if self._control is not None and self._control.fence == command.fence:
             self._control.ended = True
         self._apply(command)
@@ -206,6 +229,7 @@ class SessionActor(BacklogActor):
             state.saved,
             running.log,
             self._unknown,
+            self._unanswered,
             self._shown,
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
@@ -213,6 +237,9 @@ class SessionActor(BacklogActor):
 
     def _unknown(self) -> tuple[CallRecord, ...]:
         return self.state.unknown
+
+    def _unanswered(self) -> tuple[HistoryEntry, ...]:
+        return unanswered(self.state, "", self._services.now())
 
     def _admit_wave(self, entry: Progressed) -> None:
         control, commit = self._control, self._commit
@@ -222,6 +249,8 @@ class SessionActor(BacklogActor):
     def _tell_stop(self, event: StopRequested) -> None:
         if self._control is not None and self.state.running is not None:
             self._control.tell_stop(event.how, event.reason)
+            if self._told_at is None:
+                self._told_at = event.at
 
     def _let_go(self, event: TurnEnded | RollbackStarted) -> None:
         """The turn has ended, or is undone; nobody waits for a runtime that has not ended."""
@@ -229,9 +258,19 @@ class SessionActor(BacklogActor):
             if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
                 self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
             self._messages = ()
+            if event.outcome is not TurnOutcome.FINISHED:
+                self._count(event)
         control, self._control = self._control, None
         if control is not None and not control.ended:
             self._services.runtimes(AbandonRuntime(self._key, control))
+
+    def _count(self, event: TurnEnded) -> None:
+        counters, reason = self._services.counters, str(event.reason)
+        failed = event.outcome is TurnOutcome.FAILED
+        counters.count("failures" if failed else "cancellations", reason=reason)
+        told_at, self._told_at = self._told_at, None
+        if told_at is not None:
+            counters.observe("interrupt_latency", max(0.0, event.at - told_at), reason=reason)
 
     def _dead_letter(self, event: TurnEnded) -> DeadLetter:
         return DeadLetter(
@@ -267,7 +306,7 @@ class SessionActor(BacklogActor):
         self._call_hooks(event)
         self._tell_quiet()
 
-    def _post(self, event: Said | TurnEnded | MessageEnded) -> None:
+    def _post(self, event: Said | CourtesySaid | TurnEnded | MessageEnded) -> None:
         if event.delivery_id is not None:
             for delivery in self.state.outbox:
                 if delivery.delivery_id == event.delivery_id:
@@ -317,6 +356,7 @@ class SessionActor(BacklogActor):
         SessionOpened: BacklogActor._attend,  # noqa: SLF001 - it is one actor in several files
         MessageEnded: _tell_outcome,
         Said: _post,
+        CourtesySaid: _post,
         CompensationStarted: _compensate,
         TurnEnded: _tell_turn_ended,
     }
@@ -332,6 +372,8 @@ class SessionActor(BacklogActor):
 
     _DIRECT: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
         **RecordedActor.DECIDED,
+        Say: _on_output,
+        Save: _on_output,
         Progress: _go_on,
         RuntimeExit: _on_exit,
     }

@@ -17,8 +17,11 @@ from ..messages.text import check_id, check_text
 from .backlog_face import BacklogFace
 from .current import is_within, refuse_within
 from .future import Future
+from .histories import check_limit
 from .mailbox import Envelope, Lane
 from .requests import (
+    HeardRequest,
+    HistoryRequest,
     OutcomeRequest,
     ReadRequest,
     RollbackRequest,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
     from .hub import EventStream
@@ -313,6 +317,45 @@ class Session(BacklogFace):
         state: Future[M] = SessionFuture(self.key, self._gate.loop)
         self._gate.hand(self.key, ReadRequest(model, state))
         return state
+
+    def history(
+        self, limit: int = 50, *, unanswered: bool = True
+    ) -> Future[tuple[HistoryEntry, ...]]:
+        """The last ``limit`` entries of the session's history, oldest first.
+
+        Args:
+            limit: entries at most; a result of which the call is further back is left out.
+            unanswered: whether to give what goes on too, as it stands: the running turn, the
+                interrupted ones before it, and the messages that wait (their ``turn`` is 0).
+
+        Raises:
+            InvalidMessage: ``limit`` is no number of entries.
+        """
+        check_limit(limit)
+        entries: Future[tuple[HistoryEntry, ...]] = SessionFuture(self.key, self._gate.loop)
+        self._gate.put(self.key, Envelope(HistoryRequest(limit, unanswered, entries)))
+        return entries
+
+    def heard(self, turn: int, characters: int) -> Future[None]:
+        """Say how much of a turn's words the user has heard, for channels that speak them.
+
+        The history then has no more of them. It may be said during the turn and after it, and
+        again; the last word counts. Done when it is recorded.
+
+        Args:
+            turn: the turn.
+            characters: heard of what it streamed, or of its reply; the rest was not.
+
+        Raises:
+            InvalidMessage: there was no such turn, or the number is negative.
+        """
+        for name, number in (("turn", turn), ("characters", characters)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                msg = f"{name}={number!r}: give a whole number, 0 or more"
+                raise InvalidMessage(msg)
+        heard: Future[None] = SessionFuture(self.key, self._gate.loop)
+        self._gate.put(self.key, Envelope(HeardRequest(turn, characters, heard)))
+        return heard
 
     def events(self) -> EventStream:
         """The session's events from here on; used on the loop's thread, best by ``with``."""

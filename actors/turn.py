@@ -257,9 +257,17 @@ class Turn:
         """Save the session's own state; it becomes the session's when the turn finishes."""
         self._engine.save(model)
 
-    async def history(self, limit: int = 50) -> Sequence[HistoryEntry]:
-        """The last ``limit`` entries of the finished turns, oldest first.
+    async def history(self, limit: int = 50, *, unanswered: bool = False) -> Sequence[HistoryEntry]:
+        """The last ``limit`` entries of what is over, oldest first.
 
         What is unanswered is in ``messages`` and ``previous``.
+
+        Args:
+            limit: entries at most; a result of which the call is further back is left out.
+            unanswered: whether to give that too, in its place: this turn's messages and calls so
+                far, and what the interrupted turns before it did.
+
+        Raises:
+            InvalidMessage: ``limit`` is no number of entries.
         """
-        return await self._engine.history(limit)
+        return await self._engine.history(limit, unanswered=unanswered)

@@ -15,6 +15,7 @@ from ..messages.text import check_text
 from .attempt_input import AgentEnd, Environment, TurnInput
 from .attempt_waves import AttemptWaves
 from .backlog_requests import TakeRequest
+from .histories import check_limit, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,18 +106,22 @@ class TurnEngine(AttemptWaves):
         self._refuse_elsewhere()
         check_text("text", text)
         if self.stop_requested or self.control.is_over:
-            return False
+            return self._refused("say")
         if self._ledger is None or not self._ledger.was_said(text):
             self.flush()
             self.control.report(Say(self.environment.now(), self.control.fence, text))
         return True
+
+    def _refused(self, what: str) -> bool:
+        self.environment.counters.count("refused_outputs", what=what)
+        return False
 
     def delta(self, text: str) -> bool:
         """Stream a piece of the preview; what earlier attempts have shown is not shown again."""
         self._refuse_elsewhere()
         check_text("text", text)
         if self.stop_requested or self.control.is_over:
-            return False
+            return self._refused("delta")
         shown = self.input.streamed
         before = len(self._mine)
         self._mine += text
@@ -144,14 +149,21 @@ class TurnEngine(AttemptWaves):
         """Report the state to be saved."""
         self._refuse_elsewhere()
         if self.control.is_over:
+            self._refused("save")
             raise self._over()
         self._saved = model.model_dump(mode="json")
         self.flush()
         self.control.report(Save(self.environment.now(), self.control.fence, self._saved))
 
-    async def history(self, limit: int) -> Sequence[HistoryEntry]:
-        """The last entries of the session's history."""
-        return await self.environment.history(self.input.key, limit)
+    async def history(self, limit: int, *, unanswered: bool) -> Sequence[HistoryEntry]:
+        """The last entries of the session's history, with what is unanswered if that is wanted."""
+        check_limit(limit)
+        tail: tuple[HistoryEntry, ...] = ()
+        if unanswered:
+            self.flush()
+            await self.control.catch_up()
+            tail = self.input.unanswered()
+        return await read_history(self.environment.history, self.input.key, limit, tail)
 
 
 def _name_of(f: Callable[[], Any]) -> str:

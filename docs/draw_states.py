@@ -27,7 +27,9 @@ from wavebreak.messages.commands import (
     AsideDone,
     Command,
     CompensationDone,
+    Courtesy,
     Edit,
+    Heard,
     Open,
     Progress,
     Resume,
@@ -58,7 +60,7 @@ from wavebreak.messages.policies import (
     Rollback,
     Steer,
 )
-from wavebreak.messages.reasons import Backlog, CallStatus, Effect, Reason
+from wavebreak.messages.reasons import Backlog, CallStatus, CourtesyKind, Effect, Reason
 from wavebreak.messages.records import CallDone, CallStarted
 
 if TYPE_CHECKING:
@@ -235,6 +237,9 @@ def _commands(state: SessionState) -> Iterator[Command]:
         yield StepDone(at, fence, "step", None)
         yield Say(at, fence, "words")
     yield Save(at, fence, {})
+    yield Courtesy(at, CourtesyKind.FAILED, state.turn, "words")
+    if state.turn:
+        yield Heard(at, state.turn, 1)
     for reply, interrupted, retry_after in (
         (Reply(text="reply"), False, None),
         (None, True, None),

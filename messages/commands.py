@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .ids import CallId, DeliveryId, Fence
 from .message import Reply, SessionMessage
 from .policies import How, Policy, Way
-from .reasons import Backlog, DeliveryStatus, Reason
+from .reasons import Backlog, CourtesyKind, DeliveryStatus, Reason
 from .records import CallDone, CallError, CallStarted
 
 
@@ -216,6 +216,23 @@ class DeliveryDone(NamedTuple):
     detail: str
 
 
+class Heard(NamedTuple):
+    """The channel says how much of a turn's words the user has heard."""
+
+    at: float
+    turn: int
+    characters: int
+
+
+class Courtesy(NamedTuple):
+    """What the session itself has to say of a turn; right behind the command that asked for it."""
+
+    at: float
+    kind: CourtesyKind
+    turn: int
+    text: str
+
+
 class Streamed(NamedTuple):
     """A piece of the reply's preview; it is published in order and not journaled.
 
@@ -230,6 +247,6 @@ class Streamed(NamedTuple):
 
 
 Report = Progress | StepDone | Say | Save | Take | RuntimeExit
-Asked = Send | Stop | UndoTurn | Resume | Withdraw | Edit | Shutdown
-Ended = DeliveryDone | AsideDone | CompensationDone
-Command = Open | Asked | TokenCancelled | TimeIsUp | Ended | Report
+Asked = Send | Stop | UndoTurn | Resume | Withdraw | Edit | Shutdown | Heard
+Told = TokenCancelled | TimeIsUp | DeliveryDone | AsideDone | CompensationDone | Courtesy
+Command = Open | Asked | Told | Report

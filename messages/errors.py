@@ -317,15 +317,21 @@ class CancelledException(WavebreakError):
         message: why, in words.
         partial_results: the results of the calls that had completed, by planned call.
         wave_num: the wave that was not run, from 1.
+        cancel_reason: what the token was cancelled for.
     """
 
     def __init__(
-        self, message: str, partial_results: Mapping[Any, Any] | None = None, wave_num: int = 0
+        self,
+        message: str,
+        partial_results: Mapping[Any, Any] | None = None,
+        wave_num: int = 0,
+        cancel_reason: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.partial_results: Mapping[Any, Any] = partial_results or {}
         self.wave_num = wave_num
+        self.cancel_reason = cancel_reason
 
 
 class TokenHeld(WavebreakError, RuntimeError):

@@ -27,6 +27,7 @@ from .policies import Policy, Way
 from .reasons import (
     Backlog,
     CallStatus,
+    CourtesyKind,
     DeliveryStatus,
     MessageStatus,
     Reason,
@@ -366,6 +367,8 @@ class TurnEnded(Event):
         partial_results: what it leaves to the next turn, unless it finished.
         reply: the reply, when it finished.
         delivery_id: the delivery that carries the reply; None when nothing delivers.
+        streamed: what was streamed of a reply before the turn was cut short.
+        wave_num: the wave before which it was cut short; None when it finished.
     """
 
     kind: Literal["turn_ended"] = "turn_ended"
@@ -376,6 +379,8 @@ class TurnEnded(Event):
     partial_results: PartialResults | None = None
     reply: Reply | None = None
     delivery_id: DeliveryId | None = None
+    streamed: str = ""
+    wave_num: int | None = None
 
 
 class MessagesTaken(Event):
@@ -448,6 +453,34 @@ class MessageEnded(Event):
     delivery_id: DeliveryId | None = None
 
 
+class CourtesySaid(Event):
+    """The session itself said something to the user, about a turn.
+
+    Args:
+        courtesy: the occasion.
+        text: the words; empty when the program had none for ``still_working``.
+        delivery_id: the delivery that carries them; None when nothing delivers.
+    """
+
+    kind: Literal["courtesy_said"] = "courtesy_said"
+    turn: int
+    courtesy: CourtesyKind
+    text: str
+    delivery_id: DeliveryId | None = None
+
+
+class Heard(Event):
+    """The channel said how much of a turn's words the user has heard.
+
+    Args:
+        characters: of the preview that was streamed, or of the reply.
+    """
+
+    kind: Literal["heard"] = "heard"
+    turn: int
+    characters: int
+
+
 class DeliveryEnded(Event):
     """A delivery was acknowledged by its channel, or given up after its attempts."""
 
@@ -483,6 +516,8 @@ AnyEvent = Annotated[
     | MessageEdited
     | Resumed
     | MessageEnded
+    | CourtesySaid
+    | Heard
     | DeliveryEnded,
     Field(discriminator="kind"),
 ]

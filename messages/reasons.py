@@ -83,6 +83,21 @@ class DeliveryKind(StrEnum):
     SAID = "said"
     ASIDE = "aside"
     """What the ``aside`` handler answered, beside the turns."""
+    COURTESY = "courtesy"
+    """Words of the session itself."""
+
+
+class CourtesyKind(StrEnum):
+    """On what occasion a session says something by itself."""
+
+    INTERRUPTED = "interrupted"
+    """A message interrupted the running turn."""
+    STILL_WORKING = "still_working"
+    """A turn takes long."""
+    CANCELLED = "cancelled"
+    """A turn was stopped, and its messages with it."""
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
 
 
 class DeliveryStatus(StrEnum):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .ids import CallId, IdempotencyKey
 from .message import Reply
 from .model import Frozen
 from .reasons import CallStatus, Effect, Reason
+
+CRASHED: Final = "Crashed"
+"""The type of the error of a call whose runtime was no more when it should have ended."""
 
 
 class CallError(Frozen):

@@ -12,6 +12,7 @@ from ..messages.dead_letters import DeadLetter, DeadLetterKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..actors.counters import Counters
     from ..messages.ids import SessionKey
     from ..messages.message import Delivery
     from .children import Report
@@ -54,9 +55,14 @@ class Readers(Generic[T]):
 
 
 class Bulletin:
-    """Reports and dead letters of one system, over all the times that it runs."""
+    """Reports and dead letters of one system, over all the times that it runs.
 
-    def __init__(self) -> None:
+    Args:
+        counters: counts the dead letters.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self.reports: Readers[Report] = Readers()
         self.readers: Readers[DeadLetter] = Readers()
         self.letters: deque[DeadLetter] = deque(maxlen=KEPT)
@@ -69,7 +75,8 @@ class Bulletin:
             self.reports.tell(make())
 
     def keep(self, letter: DeadLetter) -> None:
-        """Keep a dead letter, and tell of it."""
+        """Keep a dead letter, count it, and tell of it."""
+        self._counters.count("dead_letters")
         self.letters.append(letter)
         self.readers.tell(letter)
 

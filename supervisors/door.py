@@ -16,11 +16,12 @@ from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
 from ..actors.requests import ShutdownRequest, StopRequest, Told, futures_of
 from ..actors.standing import Standing
-from ..messages.errors import SystemClosed
+from ..messages.errors import MailboxFull, SystemClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..actors.counters import Counters
     from ..actors.exit import Notice
     from ..actors.reference import LoopActorRef
     from ..actors.session import SessionActor
@@ -108,6 +109,7 @@ class Door:
         loop: the loop that sessions live on.
         capacity: messages that one session's mailbox takes before it has read them.
         undeliverable: told of what a program told a session that came to its end before.
+        counters: counts what is refused.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Door:
         loop: asyncio.AbstractEventLoop,
         capacity: int | None,
         undeliverable: Callable[[SessionKey, object], None],
+        counters: Counters,
     ) -> None:
         self.loop = loop
         self.place: Standing[SessionDirectory] = Standing(loop)
@@ -126,6 +129,7 @@ class Door:
         self.closed = False
         self._capacity = capacity
         self._undeliverable = undeliverable
+        self._counters = counters
         self._last_stamp = 0
         self._lock = threading.Lock()
 
@@ -138,7 +142,11 @@ class Door:
         """
         if self.closed:
             raise SystemClosed(CLOSED)
-        self._put(key, envelope, lane, bounded=True)
+        try:
+            self._put(key, envelope, lane, bounded=True)
+        except MailboxFull:
+            self._counters.count("refused_messages", error=MailboxFull.__name__)
+            raise
 
     def hand(self, key: SessionKey, message: object) -> None:
         """Have a session handle a program's request, now if it is free and lives on this thread.

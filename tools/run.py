@@ -127,7 +127,7 @@ def _stop_if_cancelled(
         _tell_cancelled(
             on_event, message, reason, wave_num=wave_num, total=total, count=len(results)
         )
-    raise CancelledException(message, Results(results), wave_num)
+    raise CancelledException(message, Results(results), wave_num, reason)
 
 
 def _tell_cancelled(

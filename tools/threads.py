@@ -34,14 +34,16 @@ class WorkerThreads:
 
     Args:
         size: threads at most; what comes beyond that waits.
+        on_abandoned: called on the loop when a thread that does not end is given up.
     """
 
-    def __init__(self, size: int = 32) -> None:
+    def __init__(self, size: int = 32, on_abandoned: Callable[[], object] | None = None) -> None:
         if size < 1:
             msg = f"size={size!r}: a pool needs at least one thread"
             raise ValueError(msg)
         self.size = size
         self.abandoned = 0
+        self._on_abandoned = on_abandoned
         self._pool: DaemonPool | None = None
         self._futures: set[asyncio.Future[Any]] = set()
         self._closed = False
@@ -87,6 +89,8 @@ class WorkerThreads:
         logger.warning(
             "{} of {} threads are at calls that were given up", self.abandoned, self.size
         )
+        if self._on_abandoned is not None:
+            self._on_abandoned()
 
     def recover(self) -> None:
         """Take one back: its call has ended."""

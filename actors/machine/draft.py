@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...messages.history import HistoryEntry
-    from ...messages.reasons import MessageStatus, Reason
+    from ...messages.reasons import CourtesyKind, MessageStatus, Reason
     from .state import Rules, Running, SessionState
 
 
@@ -31,24 +31,35 @@ class Decision(NamedTuple):
         state: the fold of the entries over the state before.
         entries: what happened.
         history: what that adds to the session's history.
+        wishes: on what occasions the session may say something now.
     """
 
     state: SessionState
     entries: list[Entry]
     history: Sequence[HistoryEntry] = ()
+    wishes: Sequence[Wish] = ()
+
+
+class Wish(NamedTuple):
+    """That the session may say something about a turn; its words come in by ``Courtesy``."""
+
+    kind: CourtesyKind
+    turn: int
 
 
 class Draft:
     """A decision in the making."""
 
-    __slots__ = ("at", "entries", "history", "rules", "state")
+    __slots__ = ("at", "entries", "history", "rules", "state", "streamed", "wishes")
 
-    def __init__(self, state: SessionState, rules: Rules, at: float) -> None:
+    def __init__(self, state: SessionState, rules: Rules, at: float, streamed: str = "") -> None:
         self.state = state
         self.rules = rules
         self.at = at
+        self.streamed = streamed
         self.entries: list[Entry] = []
         self.history: list[HistoryEntry] = []
+        self.wishes: Sequence[Wish] = ()
 
     def emit(self, kind: type[Event], turn: int | None = None, /, **fields: Any) -> None:
         """Write down that something happened, and evolve the state by it."""
@@ -95,6 +106,11 @@ class Draft:
             detail=detail,
             **answer,
         )
+
+    def wish(self, kind: CourtesyKind, turn: int) -> None:
+        """The session may say something about a turn."""
+        if self.rules.courteous:
+            self.wishes = (*self.wishes, Wish(kind, turn))
 
     def delivery_id(self) -> DeliveryId | None:
         """The id of the delivery that the next event makes, when there is somebody to deliver."""

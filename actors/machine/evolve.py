@@ -9,10 +9,12 @@ from ...messages.events import (
     CancellationHandled,
     CompensationEnded,
     CompensationStarted,
+    CourtesySaid,
     DeliveryEnded,
     Entry,
     Event,
     ExecutionCancelled,
+    Heard,
     MessageAccepted,
     MessageEdited,
     MessageEnded,
@@ -35,6 +37,7 @@ from ...messages.message import Delivery, MessageOutcome, Reply
 from ...messages.policies import AfterWave, Aside, Now, Rollback, fences
 from ...messages.reasons import (
     CallStatus,
+    CourtesyKind,
     DeliveryKind,
     MessageStatus,
     Reason,
@@ -51,6 +54,7 @@ from .folds import (
     with_waiting,
     without,
 )
+from .history import heard, is_unsettled, late_end, turn_of, unfinished
 from .queue import by_admission, come_back, expiry, split, steered_first
 from .state import (
     NOTHING,
@@ -62,6 +66,7 @@ from .state import (
     Stopping,
     Undoing,
     Waiting,
+    Words,
     earlier,
 )
 from .undoing import after_rollback, chain_of
@@ -69,6 +74,7 @@ from .undoing import after_rollback, chain_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ...messages.history import HistoryEntry
     from ...messages.records import CallDone, CallRecord
 
 REMEMBERED = 512
@@ -157,7 +163,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     deadline = ours[-1].deadline_at
     if bound is not None:
         deadline = earlier(bound, deadline)
-    running = Running(event.turn, 1, ours, deadline, bound_at=bound)
+    running = Running(event.turn, 1, ours, deadline, bound_at=bound, words=Words(event.at))
     if state.window is not None or state.expires_at is not None:
         state = state._replace(window=None, expires_at=expiry(rest))
     return state.changed(
@@ -226,10 +232,12 @@ def _late_end(state: SessionState, done: CallDone, at: float) -> SessionState:
     )
     # A late failure is an end as good as any: nothing is open any more, nothing can answer.
     kept = tuple(r for r in unknown if r.status in (CallStatus.UNKNOWN, CallStatus.COMPLETED))
+    if is_unsettled(state, turn_of(done.call_id)):
+        state = state._replace(unsettled=(*state.unsettled, late_end(done, at)))
     return state._replace(unknown=kept)
 
 
-def _logged(state: SessionState, event: Said | StepEnded) -> SessionState:
+def _logged(state: SessionState, event: StepEnded | Said) -> SessionState:
     running = _running(state)
     return state.got_further(_at(event), running._replace(log=(*running.log, event)))
 
@@ -243,9 +251,32 @@ def _said(state: SessionState, event: Said) -> SessionState:
     return _posted(state, event, DeliveryKind.SAID, Reply(text=event.text))
 
 
+def _courtesy_said(state: SessionState, event: CourtesySaid) -> SessionState:
+    running = state.running
+    if running is not None and running.number == event.turn:
+        words = running.words
+        if event.courtesy is CourtesyKind.STILL_WORKING:
+            words = words._replace(noticed_at=event.at, notices=words.notices + 1)
+        running = running._replace(log=(*running.log, event), words=words)
+        state = state.got_further(_at(event), running)
+    else:
+        state = state.changed(_at(event))
+    return _posted(state, event, DeliveryKind.COURTESY, Reply(text=event.text))
+
+
+def _heard(state: SessionState, event: Heard) -> SessionState:
+    running = state.running
+    if running is not None and running.number == event.turn:
+        words = running.words._replace(heard=event.characters)
+        return state.got_further(_at(event), running._replace(words=words))
+    if is_unsettled(state, event.turn):
+        return state.changed(_at(event), unsettled=(*state.unsettled, heard(event)))
+    return state.changed(_at(event))
+
+
 def _posted(
     state: SessionState,
-    event: Said | TurnEnded | MessageEnded,
+    event: Said | CourtesySaid | TurnEnded | MessageEnded,
     kind: DeliveryKind,
     reply: Reply,
     answers: tuple[str, ...] = (),
@@ -295,7 +326,11 @@ def _stop_requested(state: SessionState, event: StopRequested) -> SessionState:
         stop = _told_again(before, stop)
     closing = state.status is Status.CLOSING or event.reason is Reason.SHUTDOWN
     status = Status.CLOSING if closing else Status.STOPPING
-    return state.changed(_at(event), status=status, running=running._replace(stop=stop))
+    words = running.words
+    if before is None:
+        words = Words(words.noticed_at, words.notices, words.heard, event.at)
+    running = running._replace(stop=stop, words=words)
+    return state.changed(_at(event), status=status, running=running)
 
 
 def _by(event: StopRequested) -> tuple[str, ...]:
@@ -368,6 +403,9 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     finished = event.outcome is TurnOutcome.FINISHED
     if running.stop is not None and running.stop.undoing is not None:
         state = state._replace(unknown=after_rollback(state))
+    unsettled: tuple[HistoryEntry, ...] = ()
+    if event.outcome is TurnOutcome.INTERRUPTED:
+        unsettled = (*state.unsettled, *unfinished(running, state.unsettled, event))
     saved = running.saved if finished and running.saved is not None else state.saved
     state = state.changed(
         _at(event),
@@ -379,6 +417,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         saved=saved,
         last_reply=event.reply if finished else state.last_reply,
         ended=Ended(event.turn, event.outcome, event.detail),
+        unsettled=unsettled,
     )
     if event.reply is None or event.delivery_id is None:
         return state
@@ -410,7 +449,9 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
     if event.reply is not None and event.delivery_id is not None:
         state = _posted(state, event, DeliveryKind.ASIDE, event.reply, (event.message_id,))
     if state.waiting or state.parked or state.asides:
-        return without(state, event.message_id)
+        state = without(state, event.message_id)
+    if state.unsettled and state.running is None and not state.waiting:
+        return state._replace(unsettled=())  # nothing of the chain lives on
     return state
 
 
@@ -454,5 +495,7 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     MessageEdited: _then(edited),
     Resumed: _then(gone_on),
     MessageEnded: _message_ended,
+    CourtesySaid: _courtesy_said,
+    Heard: _heard,
     DeliveryEnded: _delivery_ended,
 }

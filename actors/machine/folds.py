@@ -46,7 +46,8 @@ def taken(state: SessionState, event: MessagesTaken) -> SessionState:
     deadline = messages[-1].deadline_at
     if running.bound_at is not None:
         deadline = earlier(running.bound_at, deadline)
-    running = running._replace(messages=messages, deadline_at=deadline)
+    log = (*running.log, event)
+    running = running._replace(messages=messages, deadline_at=deadline, log=log)
     return with_waiting(state._replace(running=running), rest)
 
 

@@ -1,40 +1,295 @@
-"""The history of a session: what a turn adds to it when it ends; pure."""
+"""The history of a session: what a turn adds to it when it ends; pure.
+
+A chain of interrupted turns adds its entries when it ends, all at once and in order: a message is
+in the history once, and behind it what became of it. Until then they are ``state.unsettled``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ...messages.events import Said
-from ...messages.history import HistoryEntry, HistoryKind
+from ...messages.events import CourtesySaid, MessagesTaken, Progressed, Said
+from ...messages.history import HistoryEntry, HistoryKind, Work, as_log
+from ...messages.ids import Fence
+from ...messages.reasons import Reason, TurnOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ...messages.events import Event, Heard, TurnEnded
+    from ...messages.ids import CallId
     from ...messages.message import Reply, SessionMessage
-    from .state import Running
+    from ...messages.records import CallDone
+    from .state import Running, SessionState, Waiting
 
 
-_MESSAGE, _REPLY = HistoryKind.MESSAGE, HistoryKind.REPLY  # looked up once
+WHY = {
+    Reason.SUPERSEDED: "the user wrote again",
+    Reason.STOPPED: "it was stopped on request",
+    Reason.DEADLINE: "its time was over",
+    Reason.DISCONNECT: "the connection to the user was lost",
+    Reason.SHUTDOWN: "the system was shut down",
+    Reason.ERROR: "it failed",
+    Reason.CRASHED: "it crashed",
+    Reason.ROLLBACK: "it was to be undone",
+}
+"""Why a turn ended without a reply, in words that are true whoever reads them."""
 
 
-def history_of(running: Running, reply: Reply, at: float) -> list[HistoryEntry]:
-    """The entries of a turn that finishes: its messages, what it said, its reply."""
-    turn = running.number
-    entries = [
-        _entry(_MESSAGE, turn, message.as_text(), message.received_at, message=message)
-        for message in [waiting.message for waiting in running.messages]
-    ]
-    entries += said_in(running, interrupted=False)
-    if reply.text or reply.attachments or reply.data:
-        entries.append(_entry(_REPLY, turn, reply.text, at, reply=reply))
+def finished(
+    running: Running, known: Sequence[HistoryEntry], reply: Reply, at: float
+) -> list[HistoryEntry]:
+    """The entries of a turn that finishes: its messages, its calls, what it said, its reply."""
+    entries = [*known, *_turn(running, known, None, interrupted=False)]
+    entry = _entry(HistoryKind.REPLY, running.number, reply.text, at, reply=reply)
+    if not _is_empty(entry):
+        entries.append(entry)
+        entries += _heard_so_far(running, at)
     return entries
 
 
-def said_in(running: Running, *, interrupted: bool) -> list[HistoryEntry]:
-    """The entries of what a turn said; it was said, also when the turn was interrupted then."""
-    return [
-        _entry(HistoryKind.SAID, running.number, event.text, event.at, interrupted=interrupted)
-        for event in running.log
-        if isinstance(event, Said)
-    ]
+def _heard_so_far(running: Running, at: float) -> Iterator[HistoryEntry]:
+    """Beside the words, not instead of them: more of them may turn out to have been heard."""
+    if running.words.heard is not None:
+        yield _heard(running.number, running.words.heard, at)
+
+
+def cut(entry: HistoryEntry, heard: int | None) -> HistoryEntry | None:
+    """An entry of a turn's words as far as they were heard; None if nothing is left of it."""
+    if heard is not None and heard < len(entry.text):
+        entry = entry.model_copy(update={"text": entry.text[:heard], "interrupted": True})
+    return None if _is_empty(entry) else entry
+
+
+def _is_empty(entry: HistoryEntry) -> bool:
+    reply = entry.reply
+    has_more = reply is not None and (reply.attachments or reply.data)
+    return not (entry.text.strip() or has_more)
+
+
+def unfinished(
+    running: Running,
+    known: Sequence[HistoryEntry],
+    event: TurnEnded,
+    overtaking: Iterable[Waiting] = (),
+) -> Iterator[HistoryEntry]:
+    """The entries of a turn that ended without a reply.
+
+    Args:
+        running: the turn.
+        known: the entries of the chain before it, which are not given again.
+        event: how it ended.
+        overtaking: messages that interrupted it, and end with it.
+    """
+    yield from so_far(running, known, event.streamed, event.at, event.reason, interrupted=True)
+    yield from _messages(running.number, overtaking, ())
+    yield _ended(running, event)
+
+
+_TOLD = frozenset({HistoryKind.SAID, HistoryKind.COURTESY})
+
+
+def undone(
+    running: Running, known: Sequence[HistoryEntry], event: TurnEnded
+) -> Iterator[HistoryEntry]:
+    """The entries of a chain that was undone: what the user was told, and that it was undone."""
+    for entry in (*known, *_turn(running, known, None, interrupted=True)):
+        if entry.kind in _TOLD:
+            yield entry
+    yield _ended(running, event)
+
+
+def _ended(running: Running, event: TurnEnded) -> HistoryEntry:
+    reason = event.reason
+    why = WHY.get(reason, str(reason)) if reason is not None else event.outcome
+    return _entry(
+        HistoryKind.ENDED,
+        running.number,
+        f"{why} ({event.detail})" if event.detail else why,
+        event.at,
+        outcome=event.outcome,
+        reason=reason,
+        interrupted=True,
+    )
+
+
+def so_far(
+    running: Running,
+    known: Sequence[HistoryEntry],
+    streamed: str,
+    at: float,
+    reason: Reason | None = None,
+    *,
+    interrupted: bool = False,
+) -> Iterator[HistoryEntry]:
+    """The entries of a turn as it stands, but for those that are known."""
+    yield from _turn(running, known, reason, interrupted=interrupted)
+    if streamed.strip():
+        yield _entry(HistoryKind.STREAMED, running.number, streamed, at, interrupted=interrupted)
+        if interrupted:  # what goes on may be heard yet
+            yield from _heard_so_far(running, at)
+
+
+def unanswered(state: SessionState, streamed: str, at: float) -> tuple[HistoryEntry, ...]:
+    """What is not in the journal's history yet, as it stands: the running turn and its chain."""
+    running, known = state.running, state.unsettled
+    if running is None:
+        return known
+    return (*known, *so_far(running, known, streamed, at))
+
+
+def waiting(messages: Iterable[Waiting], known: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
+    """The entries of messages that were in no turn yet; their turn is 0."""
+    return _messages(0, messages, known)
+
+
+def first_unsettled(state: SessionState) -> int:
+    """The first turn of which nothing is in the journal's history."""
+    for entry in state.unsettled:
+        if entry.kind is not HistoryKind.CORRECTION:
+            return entry.turn
+    return state.turn + 1 if state.running is None else state.running.number
+
+
+def aside(one: Waiting, answer: str, at: float) -> Iterator[HistoryEntry]:
+    """A message that was answered beside the turns, and the answer if there is one."""
+    yield from _messages(0, (one,), ())
+    if answer.strip():
+        yield _entry(HistoryKind.ASIDE, 0, answer, at)
+
+
+def courtesy(event: CourtesySaid) -> HistoryEntry:
+    """Words of the session itself."""
+    return _entry(HistoryKind.COURTESY, event.turn, event.text, event.at)
+
+
+# --- corrections: what becomes known of an entry when it has been written ---
+
+
+def is_unsettled(state: SessionState, turn: int) -> bool:
+    """Whether what happened in a turn is not in the journal's history yet."""
+    running = state.running
+    if running is not None and running.number == turn:
+        return True
+    return any(entry.turn == turn for entry in state.unsettled)
+
+
+def turn_of(call_id: CallId) -> int:
+    """The turn that made a call."""
+    return int(call_id.partition(".")[0])
+
+
+def late_end(done: CallDone, at: float) -> HistoryEntry:
+    """The end, seen at last, of a call that was unknown."""
+    turn = turn_of(done.call_id)
+    log = as_log((Progressed(0, at, Fence(0, turn, 0), (done,)),))
+    return _entry(HistoryKind.CORRECTION, turn, "", at, work=Work(log))
+
+
+def heard(event: Heard) -> HistoryEntry:
+    """How much of a turn's words the user has heard."""
+    return _heard(event.turn, event.characters, event.at)
+
+
+def _heard(turn: int, characters: int, at: float) -> HistoryEntry:
+    return _entry(HistoryKind.CORRECTION, turn, "", at, heard=characters)
+
+
+# --- the parts ---
+
+
+def _turn(
+    running: Running, known: Sequence[HistoryEntry], reason: Reason | None, *, interrupted: bool
+) -> list[HistoryEntry]:
+    """A turn's messages, calls and words, in order."""
+    log = running.log
+    for entry in log:
+        if entry.__class__ is not Progressed:
+            return [
+                *_from_the_start(running, known),
+                *_work_and_words(running, reason, interrupted=interrupted),
+            ]
+    # Nothing but calls, as most turns have: twice as fast.
+    entries = list(_messages(running.number, running.messages, known))
+    if log:
+        entries.append(_work(running, reason, cast("tuple[Progressed, ...]", log)))
+    return entries
+
+
+def _messages(
+    turn: int, messages: Iterable[Waiting], known: Sequence[HistoryEntry]
+) -> Iterator[HistoryEntry]:
+    ids = {e.message.message_id for e in known if e.message is not None} if known else ()
+    for one in messages:
+        message = one.message
+        if message.message_id not in ids:
+            yield _entry(
+                HistoryKind.MESSAGE, turn, message.as_text(), message.received_at, message=message
+            )
+
+
+def _from_the_start(running: Running, known: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
+    """The turn's messages but for those that it took later, which come in their place."""
+    later = {
+        message_id
+        for entry in running.log
+        if isinstance(entry, MessagesTaken)
+        for message_id in entry.message_ids
+    }
+    first = running.messages
+    if later:
+        first = tuple(one for one in first if one.message.message_id not in later)
+    return _messages(running.number, first, known)
+
+
+def _taken(running: Running, event: MessagesTaken) -> Iterator[HistoryEntry]:
+    ours = [one for one in running.messages if one.message.message_id in event.message_ids]
+    return _messages(running.number, ours, ())
+
+
+def _work_and_words(
+    running: Running, reason: Reason | None, *, interrupted: bool
+) -> Iterator[HistoryEntry]:
+    """The calls and the words between them; words that fell into a wave come behind it."""
+    calls: list[Progressed] = []
+    words: list[HistoryEntry] = []
+    open_calls = 0
+    for entry in running.log:
+        if isinstance(entry, Progressed):
+            calls.append(entry)
+            open_calls += len(entry.calls) - len(entry.done)
+        elif isinstance(entry, Said | CourtesySaid) and entry.text.strip():
+            words.append(_words(entry, interrupted=interrupted))
+        elif isinstance(entry, MessagesTaken):
+            words += _taken(running, entry)
+        if words and not open_calls:
+            if calls:
+                yield _work(running, reason, tuple(calls))
+            yield from words
+            calls, words = [], []
+    if calls:
+        yield _work(running, reason, tuple(calls))
+    yield from words
+
+
+def _words(event: Event, *, interrupted: bool) -> HistoryEntry:
+    if isinstance(event, CourtesySaid):
+        return courtesy(event)
+    assert isinstance(event, Said), "nothing else is words"
+    turn, text, at = event.turn, event.text, event.at
+    return _entry(HistoryKind.SAID, turn, text, at, interrupted=interrupted)
+
+
+def _work(running: Running, reason: Reason | None, log: tuple[Progressed, ...]) -> HistoryEntry:
+    work = Work(
+        as_log(log),
+        running.senders,
+        running.attempt,
+        running.wave,
+        reason,
+        running.words.stopped_at,
+    )
+    return _entry(HistoryKind.WORK, running.number, "", log[0].at, work=work)
 
 
 def _entry(
@@ -45,6 +300,10 @@ def _entry(
     *,
     message: SessionMessage | None = None,
     reply: Reply | None = None,
+    outcome: TurnOutcome | None = None,
+    reason: Reason | None = None,
+    work: Work | None = None,
+    heard: int | None = None,
     interrupted: bool = False,
 ) -> HistoryEntry:
     return HistoryEntry.trusted(
@@ -55,6 +314,11 @@ def _entry(
             "message_type": "" if message is None else type(message).__name__,
             "message": message,
             "reply": reply,
+            "call": None,
+            "outcome": outcome,
+            "reason": reason,
+            "work": work,
+            "heard": heard,
             "interrupted": interrupted,
             "at": at,
         }

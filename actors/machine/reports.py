@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...messages.commands import Progress
 from ...messages.events import (
@@ -16,6 +16,7 @@ from ...messages.events import (
 )
 from ...messages.reasons import CallStatus, Reason
 from .bounds import expire
+from .history import is_unsettled, late_end, turn_of
 from .state import Status
 from .turns import end_open_calls, end_stopped, fail, finish, next_turn, undo_next
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN = CallStatus.UNKNOWN  # looked up once: it is asked for at every call
 _new: Callable[[type[Progressed], tuple[Any, ...]], Progressed] = cast("Any", tuple).__new__
+RECOVERED: Final = "the session was recovered"
 
 
 def go_on(draft: Draft, report: Progress) -> None:
@@ -88,6 +90,12 @@ def late_ends(draft: Draft, report: Progress) -> None:
         if done.call_id in unknown and done.status in (CallStatus.COMPLETED, CallStatus.FAILED)
     ]
     if ends:
+        state = draft.state
+        draft.history += (
+            late_end(done, report.at)
+            for done in ends
+            if not is_unsettled(state, turn_of(done.call_id))
+        )
         _log(draft, Progress(report.at, report.fence, tuple(ends)))
 
 
@@ -163,7 +171,7 @@ def _take_finished(draft: Draft, end: RuntimeExit) -> bool:
         finish_wave(draft, end.progress)
     if not draft.state.is_current(end.fence):
         return False
-    end_open_calls(draft)
+    end_open_calls(draft, end.cause)
     return True
 
 
@@ -207,11 +215,11 @@ def open_(draft: Draft, command: Open) -> None:
     if draft.state.undoing is not None:
         undo_next(draft)  # again, if it had been begun: at least once
         return
-    end_open_calls(draft)
+    end_open_calls(draft, RECOVERED)
     if running.stop is not None:
         end_stopped(draft, None, None)
     elif running.attempt < draft.rules.max_attempts:
-        restart(draft, "the session was recovered", 0.0, discard=True)
+        restart(draft, RECOVERED, 0.0, discard=True)
     else:
         fail(draft, Reason.CRASHED, f"attempt {running.attempt} did not end")
 

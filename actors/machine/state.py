@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from ...messages.events import AnyEntry, Progressed
+from ...messages.history import HistoryEntry
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import Debounce, Policy, Way, fences
@@ -119,6 +120,22 @@ class Stopping(NamedTuple):
         return fences(self.how)
 
 
+class Words(NamedTuple):
+    """What is kept of a running turn for the sake of what is said about it.
+
+    Args:
+        noticed_at: when the user was last told that it goes on, or when it began.
+        notices: how often that was told.
+        heard: how many characters of its words the user has heard; None if nobody says.
+        stopped_at: when it was first told to stop.
+    """
+
+    noticed_at: float = 0.0
+    notices: int = 0
+    heard: int | None = None
+    stopped_at: float | None = None
+
+
 class Running(NamedTuple):
     """The running turn: its messages, and its ledger as the journal's own entries.
 
@@ -136,12 +153,13 @@ class Running(NamedTuple):
     saved: Any = None
     stop: Stopping | None = None
     bound_at: float | None = None
+    words: Words = Words()
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
-        number, attempt, messages, deadline_at, log, wave, saved, stop, bound = self
+        number, attempt, messages, deadline_at, log, wave, saved, stop, bound, words = self
         log, wave = (*log, entry), entry.wave or wave
-        values = number, attempt, messages, deadline_at, log, wave, saved, stop, bound
+        values = number, attempt, messages, deadline_at, log, wave, saved, stop, bound, words
         return _new_running(Running, values)
 
     @property
@@ -224,6 +242,7 @@ class SessionState(NamedTuple):
         asides: messages that are answered beside the turns; the first one is being handled.
         expires_at: when the first of what waits expires.
         ended: the last turn that ended.
+        unsettled: what a chain of interrupted turns will add to the history when it ends.
     """
 
     key: SessionKey
@@ -247,6 +266,7 @@ class SessionState(NamedTuple):
     asides: tuple[Waiting, ...] = ()
     expires_at: float | None = None
     ended: Ended | None = None
+    unsettled: tuple[HistoryEntry, ...] = ()
 
     def changed(self, position: int, **fields: Any) -> SessionState:
         """The state at another position, with some fields changed; half the price of _replace."""
@@ -321,6 +341,9 @@ class Rules(NamedTuple):
         overflow: what a message does that finds so many.
         expires_after: seconds after which a message ends that still waits for its first turn.
         turn_deadline: seconds after its start at which a turn times out.
+        courteous: whether the session says something by itself.
+        notify_after: seconds after which it tells that a turn goes on, and again; None for never.
+        notify_times: how often it tells that of a turn.
     """
 
     version: str = ""
@@ -333,6 +356,9 @@ class Rules(NamedTuple):
     overflow: Overflow = Overflow.REJECT
     expires_after: float | None = None
     turn_deadline: float | None = None
+    courteous: bool = False
+    notify_after: float | None = None
+    notify_times: int = 1
 
 
 def due(state: SessionState) -> float | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...messages.policies import AfterWave, Now
 from ...messages.reasons import Backlog, MessageStatus, Reason
 from .bounds import expire
+from .courtesy import wish_to_notify
 from .turns import end_all, end_open_calls, end_stopped, request_stop
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ def token_cancelled(draft: Draft, command: TokenCancelled) -> None:
 
 
 def time_in_running(draft: Draft, command: TimeIsUp) -> None:
-    """Does a message expire, or is the deadline over?"""
+    """Does a message expire, is the deadline over, or has the turn taken long?"""
     expire(draft)
     deadline = draft.running.deadline_at
     if deadline is not None and command.at >= deadline:
         request_stop(draft, Now(), Reason.DEADLINE, detail="Operation timeout")
+    else:
+        wish_to_notify(draft, command.at)
 
 
 def time_in_stopping(draft: Draft, command: TimeIsUp) -> None:

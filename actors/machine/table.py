@@ -13,8 +13,10 @@ from ...messages.commands import (
     AsideDone,
     Command,
     CompensationDone,
+    Courtesy,
     DeliveryDone,
     Edit,
+    Heard,
     Open,
     Progress,
     Resume,
@@ -34,6 +36,7 @@ from ...messages.commands import (
 from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject, Rollback, Steer
 from .backlog import edit, refuse_resume, resume, take, withdraw
 from .beside import end_aside
+from .courtesy import be_courteous, hear
 from .draft import Decision, Draft
 from .messages import (
     aside,
@@ -126,6 +129,8 @@ TABLE: dict[type, Row] = {
     RuntimeExit:    Row(late_exit,        late_exit,            exit_running,    exit_stopping,      exit_stopping,      stale),
     CompensationDone: Row(stale,          stale,                stale,           compensated,        compensated,        stale),
     DeliveryDone:   Row(end_delivery,     end_delivery,         end_delivery,    end_delivery,       end_delivery,       stale),
+    Heard:          Row(hear,             hear,                 hear,            hear,               hear,               stale),
+    Courtesy:       Row(be_courteous,     be_courteous,         be_courteous,    be_courteous,       be_courteous,       stale),
     Shutdown:       Row(shut_down_idle,   shut_down_collecting, shut_down,       shut_down_stopping, stale,              stale),
     Open:           Row(stale,            stale,                stale,           stale,              stale,              stale,         open_),
 }
@@ -133,15 +138,21 @@ TABLE: dict[type, Row] = {
 """What every command does in every state; read it top to bottom."""
 
 
-def decide(state: SessionState, command: Command, rules: Rules) -> Decision:
+def decide(state: SessionState, command: Command, rules: Rules, streamed: str = "") -> Decision:
     """What ``command`` leads to in ``state``.
+
+    Args:
+        state: the session's.
+        command: what comes to it.
+        rules: its settings.
+        streamed: what the running turn has shown of its reply; only streamed, so not in the state.
 
     Raises:
         WavebreakError: the command is refused; nothing happened.
         KeyError: there is no such row or column in the table.
     """
-    draft = Draft(state, rules, command.at)
+    draft = Draft(state, rules, command.at, streamed)
     row = TABLE[type(command.policy)] if isinstance(command, Send) else TABLE[type(command)]
     clause: Callable[[Draft, Any], None] = row[_COLUMN[state.status]]
     clause(draft, command)
-    return Decision(draft.state, draft.entries, draft.history)
+    return Decision(draft.state, draft.entries, draft.history, draft.wishes)

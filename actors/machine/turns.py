@@ -16,14 +16,15 @@ from ...messages.policies import Way
 from ...messages.reasons import (
     Backlog,
     CallStatus,
+    CourtesyKind,
     Effect,
     MessageStatus,
     Reason,
     TurnOutcome,
 )
-from ...messages.records import CallDone
+from ...messages.records import CRASHED, CallDone, CallError
 from ..ledger import partial_results
-from .history import history_of, said_in
+from .history import finished, undone, unfinished
 from .queue import batch_of, by_admission
 from .state import Running, Status, Stopping, Waiting
 from .undoing import begin_rollback, is_rollback, undo_first
@@ -64,7 +65,10 @@ def request_stop(
     covers: int | None = None,
 ) -> None:
     """Write down that the running turn is told to stop, or to stop harder."""
-    turn = draft.state.running.number if draft.state.running else None
+    running = draft.state.running
+    turn = running.number if running is not None else None
+    if running is not None and running.stop is None and reason is Reason.SUPERSEDED:
+        draft.wish(CourtesyKind.INTERRUPTED, running.number)
     draft.emit(
         StopRequested,
         turn,
@@ -81,7 +85,7 @@ def finish(draft: Draft, reply: Reply) -> None:
     """The turn has its reply: its messages are answered."""
     running = draft.running
     turn, messages = running.number, running.messages
-    draft.history += history_of(running, reply, draft.at)
+    draft.history += finished(running, draft.state.unsettled, reply, draft.at)
     says_nothing = not (reply.text or reply.attachments or reply.data)
     draft.emit(
         TurnEnded,
@@ -129,38 +133,57 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
 
 def _go_on(draft: Draft, running: Running) -> None:
     if draft.state.status is Status.CLOSING and not draft.rules.survives:
-        end_all(draft, running, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+        _lose(draft, running)
     next_turn(draft)
+
+
+def _lose(draft: Draft, running: Running) -> None:
+    """Nothing outlives the process: what would have been a turn again ends here."""
+    state = draft.state
+    if state.unsettled:
+        draft.history += state.unsettled
+        draft.wish(CourtesyKind.CANCELLED, running.number)
+    end_all(draft, running, state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
 
 
 def undo_next(draft: Draft) -> None:
     """Undo the next call of a turn that is rolled back; with none left the turn has ended."""
     if undo_first(draft):
         return
-    running, undoing = draft.running, draft.state.undoing
+    running, undoing, known = draft.running, draft.state.undoing, draft.state.unsettled
     stop = running.stop
     assert stop is not None, "a rollback was begun"
     assert undoing is not None, "a rollback was begun"
     words = [f"{record.tool!r} ({record.call_id}) is not undone" for record in undoing.failed]
-    draft.history += said_in(running, interrupted=True)
+    overtaking = () if stop.backlog is None else _overtaking(draft, stop)
     draft.emit(
         TurnEnded,
         running.number,
         outcome=TurnOutcome.ROLLBACK_FAILED if words else TurnOutcome.ROLLED_BACK,
         reason=stop.reason,
         detail="; ".join([stop.detail, *words] if stop.detail else words),
+        streamed=draft.streamed,
+        wave_num=running.wave + 1,
     )
+    event = draft.entries[-1]
+    assert isinstance(event, TurnEnded), "it was written down just now"
+    if words:  # something is left of it: the history has all
+        draft.history += (*known, *unfinished(running, known, event, overtaking))
+        draft.wish(CourtesyKind.FAILED, running.number)
+    else:
+        draft.history += undone(running, known, event)
+        if stop.reason is not Reason.SUPERSEDED:  # else the next turn answers
+            draft.wish(CourtesyKind.CANCELLED, running.number)
     end_all(draft, running, running.messages, MessageStatus.CANCELLED, Reason.ROLLBACK)
-    if stop.backlog is not None:
-        end_all(draft, running, _overtaking(draft, stop), MessageStatus.CANCELLED, stop.reason)
+    end_all(draft, running, overtaking, MessageStatus.CANCELLED, stop.reason)
     _go_on(draft, running)
 
 
 def _end_by_stop(draft: Draft, running: Running, stop: Stopping, draft_reply: Reply | None) -> None:
     reason = stop.reason
-    _end_unfinished(draft, TurnOutcome.STOPPED, reason, stop.detail, draft_reply)
     # The messages that interrupted the turn asked for the same thing, and go with it.
     overtaking = _overtaking(draft, stop)
+    _end_unfinished(draft, TurnOutcome.STOPPED, reason, stop.detail, draft_reply, overtaking)
     end_all(draft, running, (*running.messages, *overtaking), MessageStatus.CANCELLED, reason)
 
 
@@ -184,11 +207,15 @@ def end_all(
         draft.end_message(message_id, status, reason, turn=turn)
 
 
-def _end_unfinished(
-    draft: Draft, outcome: TurnOutcome, reason: Reason, detail: str, draft_reply: Reply | None
+def _end_unfinished(  # noqa: PLR0917 - what a turn that did not finish is told to have been
+    draft: Draft,
+    outcome: TurnOutcome,
+    reason: Reason,
+    detail: str,
+    draft_reply: Reply | None,
+    overtaking: tuple[Waiting, ...] = (),
 ) -> None:
-    running = draft.running
-    draft.history += said_in(running, interrupted=True)
+    running, known = draft.running, draft.state.unsettled
     draft.emit(
         TurnEnded,
         running.number,
@@ -196,7 +223,22 @@ def _end_unfinished(
         reason=reason,
         detail=detail,
         partial_results=partial_results(running, draft.state.previous, reason, draft_reply),
+        streamed=draft.streamed,
+        wave_num=running.wave + 1,
     )
+    if outcome is TurnOutcome.INTERRUPTED:
+        return  # it lives on: its entries are settled with those of the turn that ends the chain
+    event = draft.entries[-1]
+    assert isinstance(event, TurnEnded), "it was written down just now"
+    draft.history += (*known, *unfinished(running, known, event, overtaking))
+    draft.wish(_OCCASIONS[outcome], running.number)
+
+
+_OCCASIONS = {
+    TurnOutcome.STOPPED: CourtesyKind.CANCELLED,
+    TurnOutcome.FAILED: CourtesyKind.FAILED,
+    TurnOutcome.TIMED_OUT: CourtesyKind.TIMED_OUT,
+}
 
 
 def _tell_cancelled(draft: Draft, running: Running, why: str, total: int | None) -> None:
@@ -219,12 +261,25 @@ def _tell_cancelled(draft: Draft, running: Running, why: str, total: int | None)
     )
 
 
-def end_open_calls(draft: Draft) -> None:
-    """Nobody will see how these end: a read is cancelled, anything else that runs is unknown."""
+def end_open_calls(draft: Draft, crash: str = "") -> None:
+    """Nobody will see how these end: a read is cancelled, anything else that runs is unknown.
+
+    Args:
+        draft: the decision.
+        crash: what their runtime died of, if it did: then nobody has cancelled them.
+    """
     running = draft.running
+    if not running.open:
+        return
+    error = CallError(type=CRASHED, message=crash) if crash else None
     left = tuple(
         CallDone(
-            running.wave, call.call_id, call.tool, _cut_off(call), answered_from=call.answered_from
+            running.wave,
+            call.call_id,
+            call.tool,
+            _cut_off(call),
+            error=error,
+            answered_from=call.answered_from,
         )
         for call in running.open
     )

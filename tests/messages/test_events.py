@@ -12,10 +12,12 @@ from wavebreak.messages.events import (
     CancellationHandled,
     CompensationEnded,
     CompensationStarted,
+    CourtesySaid,
     DeliveryEnded,
     Delta,
     Event,
     ExecutionCancelled,
+    Heard,
     MessageAccepted,
     MessageEdited,
     MessageEnded,
@@ -42,6 +44,7 @@ from wavebreak.messages.policies import AfterWave, Enqueue, Now
 from wavebreak.messages.reasons import (
     Backlog,
     CallStatus,
+    CourtesyKind,
     DeliveryStatus,
     Effect,
     MessageStatus,
@@ -199,6 +202,10 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     WindowExtended(**COMMON, until=3.0, latest=9.0),
     MessageEdited(**COMMON, message_id="m1", text="other words"),
     Resumed(**COMMON),
+    CourtesySaid(
+        **OF_TURN, courtesy=CourtesyKind.FAILED, text="sorry", delivery_id=DeliveryId("u-9")
+    ),
+    Heard(**OF_TURN, characters=7),
     DeliveryEnded(
         **COMMON, delivery_id=DeliveryId("u-8"), status=DeliveryStatus.DEAD_LETTERED, detail="no"
     ),

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from wavebreak.actors.machine.courtesy import notice_due
+from wavebreak.actors.machine.draft import Decision
 from wavebreak.actors.machine.evolve import fold
+from wavebreak.actors.machine.history import unanswered
+from wavebreak.actors.machine.reading import readable
 from wavebreak.actors.machine.reports import advance
 from wavebreak.actors.machine.state import Rules, Running, SessionState, Status, due
 from wavebreak.actors.machine.table import decide
@@ -13,8 +17,10 @@ from wavebreak.messages.commands import (
     AsideDone,
     Command,
     CompensationDone,
+    Courtesy,
     DeliveryDone,
     Edit,
+    Heard,
     Open,
     Progress,
     Resume,
@@ -36,7 +42,14 @@ from wavebreak.messages.history import HistoryEntry
 from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from wavebreak.messages.message import MessageOutcome, Reply, UserMessage
 from wavebreak.messages.policies import AfterWave, Debounce, How, Policy
-from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, Reason
+from wavebreak.messages.reasons import (
+    Backlog,
+    CallStatus,
+    CourtesyKind,
+    DeliveryStatus,
+    Effect,
+    Reason,
+)
 from wavebreak.messages.records import CallDone, CallError, CallStarted
 
 KEY = SessionKey("acme", "s1")
@@ -105,6 +118,9 @@ class Driver:
         self.at = START
         self.stamp = 0
         self.cells: set[tuple[type, Status]] = set()
+        self.streamed = ""
+        self.courtesy: Callable[[CourtesyKind, int], str] | None = None
+        self.wishes: list[tuple[CourtesyKind, int]] = []
 
     # --- what is asked of it ---
 
@@ -112,7 +128,9 @@ class Driver:
         """Let the machine decide, and check that the state is the fold of what happened."""
         row = type(command.policy) if isinstance(command, Send) else type(command)
         self.cells.add((row, self.state.status))
-        decision = decide(self.state, command, self.rules)
+        decision = self._with_courtesy(
+            decide(self.state, command, self.rules, self.streamed), command.at
+        )
         assert decision.state == fold(self.state, decision.entries)
         assert all(entry.span for entry in decision.entries if isinstance(entry, Progressed))
         fast = advance(self.state, command) if isinstance(command, Progress) else None
@@ -125,6 +143,25 @@ class Driver:
         self.events += events
         self.history += decision.history
         return events
+
+    def _with_courtesy(self, decision: Decision, at: float) -> Decision:
+        """Give the session its own words, as the actor does: in one with what they are about."""
+        state, entries, history, wishes = decision
+        for kind, turn in wishes:
+            self.wishes.append((kind, turn))
+            text = "" if self.courtesy is None else self.courtesy(kind, turn)
+            said = decide(state, Courtesy(at, kind, turn, text), self.rules)
+            state, entries = said.state, [*entries, *said.entries]
+            history = (*history, *said.history)
+        return Decision(state, entries, history)
+
+    def heard(self, turn: int, characters: int) -> list[Event]:
+        return self.decide(Heard(self.at, turn, characters))
+
+    def read(self, limit: int = 1000, *, all_: bool = False) -> list[HistoryEntry]:
+        """The history as it is shown; with what is unanswered too."""
+        tail = unanswered(self.state, self.streamed, self.at) if all_ else ()
+        return list(readable((*self.history, *tail), limit).entries)
 
     def open(self, above: int = 0) -> list[Event]:
         return self.decide(Open(self.at, "uid", above))
@@ -218,9 +255,10 @@ class Driver:
 
     def pass_time_until_due(self) -> list[Event]:
         """Do what the actor's timer does."""
-        when = due(self.state)
-        assert when is not None, "nothing is waited for"
-        return self.pass_time(max(0.0, when - self.at))
+        times = (due(self.state), notice_due(self.state, self.rules))
+        waited_for = [when for when in times if when is not None]
+        assert waited_for, "nothing is waited for"
+        return self.pass_time(max(0.0, min(waited_for) - self.at))
 
     # --- what the runtime reports ---
 

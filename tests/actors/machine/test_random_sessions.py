@@ -33,7 +33,9 @@ from wavebreak.messages.events import (
     CallEnded,
     CompensationEnded,
     CompensationStarted,
+    CourtesySaid,
     Entry,
+    Heard,
     MessageAccepted,
     MessageEnded,
     MessagesTaken,
@@ -45,6 +47,7 @@ from wavebreak.messages.events import (
     WaveEnded,
     WaveStarted,
 )
+from wavebreak.messages.history import HistoryKind
 from wavebreak.messages.ids import Fence
 from wavebreak.messages.policies import (
     AfterWave,
@@ -145,7 +148,8 @@ class Observer:
                 watch(self, event)
 
     def _no_event_of_a_turn_that_has_ended(self, event: Event) -> None:
-        after = isinstance(event, MessageEnded) or (isinstance(event, CallEnded) and event.late)
+        after = isinstance(event, MessageEnded | CourtesySaid | Heard)
+        after = after or (isinstance(event, CallEnded) and event.late)
         if event.turn is not None and not after and not isinstance(event, TurnStarted):
             assert self.runs
             assert event.turn == self.turn
@@ -271,6 +275,7 @@ class RandomSession(RuleBasedStateMachine):
         state = driver.state
         if state.status is not Status.RECOVERING:
             assert state == self.folded
+        self._the_history_is_well_formed()
         self._the_state_is_one_of_those_that_can_be()
         self._every_message_is_where_it_belongs()
 
@@ -302,6 +307,31 @@ class RandomSession(RuleBasedStateMachine):
         assert state.window is None
         assert (state.undoing is not None) == (observer.undoing is not None)
         assert running.stop is None or state.undoing is not None or due(state) is not None
+
+    def _the_history_is_well_formed(self) -> None:
+        driver = self.driver
+        if driver.state.status is Status.RECOVERING:
+            return
+        told: Counter[str] = Counter()
+        calls: Counter[str] = Counter()
+        results: Counter[str] = Counter()
+        for entry in driver.read(10_000, all_=True):
+            if entry.message is not None:
+                told[entry.message.message_id] += 1
+            elif entry.call is not None:
+                kind = calls if entry.kind is HistoryKind.CALL else results
+                kind[entry.call.call_id] += 1
+                assert calls[entry.call.call_id] >= results[entry.call.call_id]
+            else:
+                assert entry.text.strip()
+        assert set(told.values()) <= {1}
+        assert calls == results
+        assert set(calls.values()) <= {1}
+        running = driver.state.running
+        ours = running.messages if running is not None else ()
+        assert told.keys() >= {one.message.message_id for one in ours}
+        answered = {m for m in self.observer.ended if driver.ended(m) == "answered"}
+        assert told.keys() >= answered
 
     def _every_message_is_where_it_belongs(self) -> None:
         state, observer = self.driver.state, self.observer
@@ -340,10 +370,14 @@ class RandomSession(RuleBasedStateMachine):
             overflow=st.sampled_from(Overflow),
             expires_after=st.sampled_from((None, 4.0)),
             turn_deadline=st.sampled_from((None, 40.0)),
+            courteous=st.just(True),
+            notify_after=st.sampled_from((None, 30.0)),
+            notify_times=st.just(2),
         )
     )
     def open(self, rules: Rules) -> None:
         self.driver.rules = rules
+        self.driver.courtesy = lambda kind, turn: "" if turn % 3 == 0 else f"{kind} {turn}"
         self.driver.open()
 
     @rule(options=OPTIONS, policy=POLICIES)
@@ -545,6 +579,15 @@ class RandomSession(RuleBasedStateMachine):
         self.driver.say(text, fence)
         self.driver.save({"text": text}, fence)
         self.driver.step(text, [text], fence)
+
+    @precondition(lambda self: self.driver.state.turn)
+    @rule(back=st.integers(0, 3), characters=st.integers(0, 12))
+    def hear(self, back: int, characters: int) -> None:
+        self.driver.heard(max(1, self.driver.state.turn - back), characters)
+
+    @rule(text=st.sampled_from(("", "I have found")))
+    def stream(self, text: str) -> None:
+        self.driver.streamed = text
 
     @precondition(lambda self: self.driver.state.running)
     @rule(

@@ -7,12 +7,15 @@ import pytest
 
 from wavebreak.actors.machine.state import Rules, Status
 from wavebreak.actors.machine.table import _COLUMN, TABLE, decide
+from wavebreak.messages import events
 from wavebreak.messages.commands import (
     AsideDone,
     Command,
     CompensationDone,
+    Courtesy,
     DeliveryDone,
     Edit,
+    Heard,
     Open,
     Progress,
     Resume,
@@ -35,6 +38,7 @@ from wavebreak.messages.events import (
     CallEnded,
     CancellationHandled,
     CompensationEnded,
+    CourtesySaid,
     DeliveryEnded,
     Event,
     ExecutionCancelled,
@@ -68,7 +72,14 @@ from wavebreak.messages.policies import (
     Rollback,
     Steer,
 )
-from wavebreak.messages.reasons import Backlog, CallStatus, DeliveryStatus, Effect, Reason
+from wavebreak.messages.reasons import (
+    Backlog,
+    CallStatus,
+    CourtesyKind,
+    DeliveryStatus,
+    Effect,
+    Reason,
+)
 
 from .driving import Driver, call, done, opened
 
@@ -167,6 +178,8 @@ COMMANDS: dict[type, Callable[[Driver], Command]] = {
     Save: lambda d: Save(d.at, d.fence, {"n": 1}),
     RuntimeExit: runtime_exit,
     DeliveryDone: delivery_done,
+    Heard: lambda d: Heard(d.at, 1, 3),
+    Courtesy: lambda d: Courtesy(d.at, CourtesyKind.FAILED, 1, "sorry"),
     Shutdown: lambda d: Shutdown(d.at, AfterWave()),
     Open: lambda d: Open(d.at, "uid"),
 }
@@ -316,6 +329,24 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         RUNNING: Cell(RUNNING, (DeliveryEnded,)),
         STOPPING: Cell(STOPPING, (DeliveryEnded,)),
         CLOSING: Cell(CLOSING, (DeliveryEnded,)),
+        FAILED: Cell(FAILED),
+        RECOVERING: Cell(RECOVERING),
+    },
+    Heard: {
+        IDLE: Cell(IDLE, (events.Heard,)),
+        COLLECTING: Cell(COLLECTING, (events.Heard,)),
+        RUNNING: Cell(RUNNING, (events.Heard,)),
+        STOPPING: Cell(STOPPING, (events.Heard,)),
+        CLOSING: Cell(CLOSING, (events.Heard,)),
+        FAILED: Cell(FAILED),
+        RECOVERING: Cell(RECOVERING),
+    },
+    Courtesy: {
+        IDLE: Cell(IDLE, (CourtesySaid,)),
+        COLLECTING: Cell(COLLECTING, (CourtesySaid,)),
+        RUNNING: Cell(RUNNING, (CourtesySaid,)),
+        STOPPING: Cell(STOPPING, (CourtesySaid,)),
+        CLOSING: Cell(CLOSING, (CourtesySaid,)),
         FAILED: Cell(FAILED),
         RECOVERING: Cell(RECOVERING),
     },
