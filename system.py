@@ -174,13 +174,22 @@ class ActorSystem:
         self._runtime = _runtime_of(agent)
         chooses = not isinstance(policy, (type, *POLICIES)) and callable(policy)
         _check(chooses or type(policy) in POLICIES, "policy", policy, "a policy, or a function")
-        for name, function in (("who_may_interrupt", who_may_interrupt), ("aside", aside)):
+        for name, function in (
+            ("who_may_interrupt", who_may_interrupt),
+            ("aside", aside),
+            ("courtesy", courtesy),
+        ):
             _check(function is None or callable(function), name, function, "a function")
         is_window = debounce is None or isinstance(debounce, Debounce)
         _check(is_window, "debounce", debounce, "a Debounce(quiet, max_wait)")
         _check(overflow in list(Overflow), "overflow", overflow, "'reject' or 'drop_oldest'")
-        for name, seconds in (("expires_after", expires_after), ("turn_deadline", turn_deadline)):
-            _check(seconds is None or 0 < seconds < inf, name, seconds, "more than 0 seconds")
+        for name, seconds in (
+            ("expires_after", expires_after),
+            ("turn_deadline", turn_deadline),
+            ("idle_after", idle_after),
+            ("notify_after", notify_after),
+        ):
+            _check(seconds is None or 0 < seconds < inf, name, seconds, "more than 0, or None")
         _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
@@ -207,23 +216,8 @@ class ActorSystem:
         _check(
             compensate_timeout > 0, "compensate_timeout", compensate_timeout, "more than 0 seconds"
         )
-        _check(courtesy is None or callable(courtesy), "courtesy", courtesy, "a function")
-        _check(
-            notify_after is None or 0 < notify_after < inf,
-            "notify_after",
-            notify_after,
-            "more than 0 seconds, or None",
-        )
-        for method in ("count", "observe"):
-            has = metrics is None or callable(getattr(metrics, method, None))
-            _check(has, "metrics", metrics, f"an object with {method}(name, number, **labels)")
+        _check_metrics(metrics)
         _check(close_within >= 0, "close_within", close_within, "0 seconds or more")
-        _check(
-            idle_after is None or 0 < idle_after < inf,
-            "idle_after",
-            idle_after,
-            "more than 0 seconds, or None",
-        )
         _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
         self._directory_rules = DirectoryRules(session_budget.check(), idle_after)
         self._children = check_children(children)
@@ -656,6 +650,12 @@ class ActorSystem:
             DependencyError: something in ``deps`` cannot be used.
         """
         return self._dependencies.override(deps)
+
+
+def _check_metrics(metrics: object) -> None:
+    for method in ("count", "observe"):
+        has = metrics is None or callable(getattr(metrics, method, None))
+        _check(has, "metrics", metrics, f"an object with {method}(name, number, **labels)")
 
 
 def _check(holds: bool, name: str, value: object, wanted: str) -> None:

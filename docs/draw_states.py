@@ -47,6 +47,7 @@ from wavebreak.messages.commands import (
     Withdraw,
 )
 from wavebreak.messages.errors import WavebreakError
+from wavebreak.messages.events import Progressed
 from wavebreak.messages.ids import CallId, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Reply, UserMessage
 from wavebreak.messages.policies import (
@@ -183,7 +184,11 @@ def _booked(state: SessionState) -> int:
     stop = running.stop
     if stop is not None and not isinstance(stop.how, Rollback):
         return 0
-    return len(running.log) if running.wave else 0
+    return sum(map(_is_of_a_call, running.log)) if running.wave else 0
+
+
+def _is_of_a_call(entry: object) -> bool:
+    return isinstance(entry, Progressed)
 
 
 def _booking(state: SessionState) -> Iterator[Command]:
@@ -191,7 +196,7 @@ def _booking(state: SessionState) -> Iterator[Command]:
     running = state.running
     if state.status is not Status.RUNNING or running is None or state.waiting:
         return
-    if not running.log:
+    if not any(map(_is_of_a_call, running.log)):
         yield Progress(0.0, state.fence, (), 0, 1, (BOOKED,))
     elif running.open:
         done = CallDone(1, BOOKED.call_id, BOOKED.tool, CallStatus.COMPLETED)
@@ -233,7 +238,7 @@ def _commands(state: SessionState) -> Iterator[Command]:
     yield TimeIsUp(LATER)
     yield Progress(at, fence)
     yield from _booking(state)
-    if state.running is None or not state.running.log:
+    if state.running is None or not any(map(_is_of_a_call, state.running.log)):
         yield StepDone(at, fence, "step", None)
         yield Say(at, fence, "words")
     yield Save(at, fence, {})

@@ -30,6 +30,7 @@ async def test_an_example_prints_what_it_says(
 
 def test_the_patterns_are_all_there() -> None:
     assert PATTERNS == [
+        "booking_rollback",
         "burst_collection",
         "message_queue",
         "status_question",

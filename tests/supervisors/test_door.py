@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+from wavebreak.actors.counters import Counters
 from wavebreak.actors.mailbox import Envelope
 from wavebreak.messages.ids import SessionKey
 from wavebreak.supervisors.door import Cell, Door, StartSession
@@ -10,7 +11,7 @@ ANN = SessionKey("", "ann")
 
 
 def door() -> Door:
-    return Door(asyncio.get_running_loop(), 10, lambda _key, _message: None)
+    return Door(asyncio.get_running_loop(), 10, lambda _key, _message: None, Counters())
 
 
 def put(into: Door, message: str) -> int:
