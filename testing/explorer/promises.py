@@ -319,7 +319,12 @@ def check_history(facts: Facts) -> None:
     twice = [id_ for id_, times in messages.items() if times > 1]
     if twice:
         facts.breaks(HISTORY, f"message {twice[0]} is there {messages[twice[0]]} times")
-    turns = [entry.turn for entry in facts.history]
+    turns = [
+        entry.turn
+        for entry in facts.history
+        # What was answered beside the turns has none; a correction is of an entry before it.
+        if entry.turn and entry.kind is not HistoryKind.CORRECTION
+    ]
     if turns != sorted(turns):
         facts.breaks(HISTORY, f"its turns are in the order {turns}")
     replied: set[int] = set()

@@ -20,7 +20,6 @@ from wavebreak import (
     Effect,
     Now,
     Reason,
-    Reply,
     Steer,
     Turn,
     tool,
@@ -350,16 +349,16 @@ def forgets_the_turn_before(partial: Any) -> Any:
     return of_this_turn_only
 
 
-def writes_the_reply_first(history_of: Any) -> Any:
-    def reply_first(running: Any, reply: Reply, at: float) -> Any:
-        return reversed(list(history_of(running, reply, at)))
+def writes_the_reply_first(finished: Any) -> Any:
+    def reply_first(*given: Any) -> Any:
+        return reversed(list(finished(*given)))
 
     return reply_first
 
 
 def keeps_another_state(decide: Any) -> Any:
-    def decided(state: SessionState, command: Any, rules: Any) -> Any:
-        decision = decide(state, command, rules)
+    def decided(state: SessionState, *given: Any) -> Any:
+        decision = decide(state, *given)
         ended = [entry for entry in decision.entries if isinstance(entry, MessageEnded)]
         if not ended:
             return decision
@@ -556,9 +555,7 @@ DEFECTS = (
         replaced(RuntimeSupervisor, "_exit_of", collects_nothing),
     ),
     Defect("words after a stop", speaks_after_a_stop, aloud),
-    Defect(
-        "the history has the reply first", replaced(turns, "history_of", writes_the_reply_first)
-    ),
+    Defect("the history has the reply first", replaced(turns, "finished", writes_the_reply_first)),
     Defect("the live state is another one", replaced(recorded, "decide", keeps_another_state)),
     Defect("subscriber leak", replaced(EventHub, "unsubscribe", never)),
     Defect("who waits for a stop is not told", replaced(Waiters, "tell_turn_ended", never)),
