@@ -17,9 +17,10 @@ from wavebreak.messages.events import (
     TurnEnded,
     TurnStarted,
 )
+from wavebreak.messages.history import HistoryKind
 from wavebreak.messages.ids import CallId
 from wavebreak.messages.policies import AfterWave, Enqueue, Now, Rollback
-from wavebreak.messages.reasons import Backlog, CallStatus, Effect
+from wavebreak.messages.reasons import Backlog, CallStatus, Effect, TurnOutcome
 
 from .driving import LASTING, Driver, call, classes, done, opened, running, stopping
 
@@ -95,7 +96,9 @@ def test_the_whole_chain_of_interruptions_is_undone_and_all_its_messages_are_can
     assert undone(driver) == ["3.1.1.1", "2.1.1.1", "1.1.1.1"]
     assert [driver.ended(f"m{n}") for n in (1, 2, 3)] == ["cancelled rollback"] * 3
     assert driver.in_turn == ["m4"]
-    assert driver.history == []
+    assert [(entry.kind, entry.outcome) for entry in driver.history] == [
+        (HistoryKind.ENDED, TurnOutcome.ROLLED_BACK)
+    ]
 
 
 def test_a_call_that_was_carried_is_undone_once() -> None:

@@ -493,7 +493,7 @@ UNDOING: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     **{
         row: {STOPPING: CELLS[row][STOPPING], CLOSING: CELLS[row][CLOSING]}
-        for row in (Reject, Resume, Withdraw, Edit, AsideDone)
+        for row in (Reject, Resume, Withdraw, Edit, AsideDone, Courtesy, Heard)
     },
     Stop: {STOPPING: Cell(STOPPING, (StopRequested,)), CLOSING: Cell(CLOSING)},
     Shutdown: {STOPPING: Cell(CLOSING, (StopRequested,)), CLOSING: Cell(CLOSING)},
