@@ -206,7 +206,11 @@ class Ledger:
             return self._of_before(key, unknown, call, now)
         live = next((r for r in unknown if r.call_id == record.origin), None)
         if live is None and record.status is CallStatus.UNKNOWN:
-            return START  # it is not, by now: what settled it has a place of its own, or failed
+            return START  # it is not, by now: what settled it has a place of its own
+        if live is not None and _is_made_anew(live):
+            # It has failed, late; what is there answers before anything is made anew.
+            self._anew = {**self._anew, key: deque((*self._anew.get(key, ()), live))}
+            return START
         if live is not None and self._is_given_away(live, call):
             return START
         return self._take(live or record, call)
@@ -228,6 +232,8 @@ class Ledger:
     ) -> CallRecord | None:
         """An equal call that is unknown, or that was and of which the result came late."""
         for record in unknown:
+            if record.status is CallStatus.FAILED:
+                continue  # that answers its own place only
             if _key(record) != key or self._is_given_away(record, call):
                 continue
             if not _answers(record) or (not call.is_fresh and record.senders == self._senders):

@@ -230,11 +230,18 @@ def _late_end(state: SessionState, done: CallDone, at: float) -> SessionState:
         record.model_copy(update=end) if record.call_id == done.call_id else record
         for record in state.unknown
     )
-    # A late failure is an end as good as any: nothing is open any more, nothing can answer.
-    kept = tuple(r for r in unknown if r.status in (CallStatus.UNKNOWN, CallStatus.COMPLETED))
     if is_unsettled(state, turn_of(done.call_id)):
         state = state._replace(unsettled=(*state.unsettled, late_end(done, at)))
-    return state._replace(unknown=kept)
+    # A failure answers within its turn only, as one does that was seen in time.
+    turn = None if state.running is None else state.running.number
+    return state._replace(
+        unknown=tuple(r for r in unknown if r.status is not CallStatus.FAILED or r.turn == turn)
+    )
+
+
+def _open_or_done(unknown: tuple[CallRecord, ...]) -> tuple[CallRecord, ...]:
+    """What of these a further turn has to know of."""
+    return tuple(record for record in unknown if record.status is not CallStatus.FAILED)
 
 
 def _logged(state: SessionState, event: StepEnded | Said) -> SessionState:
@@ -407,6 +414,8 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     if event.outcome is TurnOutcome.INTERRUPTED:
         unsettled = (*state.unsettled, *unfinished(running, state.unsettled, event))
     saved = running.saved if finished and running.saved is not None else state.saved
+    if state.unknown:
+        state = state._replace(unknown=_open_or_done(state.unknown))
     state = state.changed(
         _at(event),
         running=None,

@@ -231,7 +231,8 @@ class SessionState(NamedTuple):
         waiting: accepted messages that are in no turn, in the order of their turns.
         batch: how many of the first waiting messages become one turn; 0 means by their policies.
         previous: what the chain of turns that did not finish left behind.
-        unknown: calls that may have happened, and those of which a late end was seen since.
+        unknown: calls that may have happened, and those of which a late end was seen since: a
+            result until it has answered, a failure until the end of the call's turn.
         saved: the session's own state, of the last finished turn.
         outbox: deliveries that have not ended.
         remembered: recent messages by id.

@@ -177,13 +177,18 @@ class Attempts:
         )
         return started, record
 
-    def late(self, got: Got, status: CallStatus = COMPLETED) -> None:
+    def late(self, got: Got, end: CallStatus | CallError = COMPLETED) -> None:
         """Let the end of a call be seen at last."""
-        turn, attempt, wave, _ = map(int, got.call_id.split("."))
-        error = FINAL if status is FAILED else None
-        result = got.call_id if status is COMPLETED else None
-        end = CallDone(wave, got.call_id, "?", status, result, error, None, late=True)
-        self.session.report(end, fence=Fence(1, turn, attempt))
+        self.late_of(got.call_id, end)
+
+    def late_of(self, call_id: CallId, end: CallStatus | CallError) -> None:
+        """As :meth:`late`, by the call's id."""
+        turn, attempt, wave, _ = map(int, call_id.split("."))
+        error = end if isinstance(end, CallError) else None
+        status = FAILED if isinstance(end, CallError) else end
+        result = call_id if status is COMPLETED else None
+        done = CallDone(wave, call_id, "?", status, result, error, None, late=True)
+        self.session.report(done, fence=Fence(1, turn, attempt))
 
 
 def _answered(started: CallStarted, record: CallRecord) -> CallDone:

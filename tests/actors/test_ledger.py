@@ -881,14 +881,74 @@ def test_a_late_result_does_not_hide_another_call_that_is_unknown() -> None:
     assert attempts.one(book(1)).status is UNKNOWN
 
 
-def test_after_a_late_failure_the_call_is_made_anew() -> None:
-    ways: tuple[GoOn, ...] = (stay, Attempts.crash, Attempts.interrupt, Attempts.finish)
-    for go_on in ways:
+def test_a_late_failure_answers_the_attempts_of_its_turn_and_starts_nothing() -> None:
+    for make in (book, put):
+        for recovers in (Attempts.crash, Attempts.recover):
+            attempts = Attempts()
+            unknown = attempts.one(make(1), UNKNOWN)
+            recovers(attempts)
+            attempts.late(unknown, FINAL)  # when the ledger of the new attempt is there already
+            for _ in range(3):
+                got = attempts.one(make(1))
+                assert (got.status, got.answered_from) == (FAILED, unknown.call_id)
+                attempts.crash()
+
+
+def test_a_late_failure_answers_its_own_place_only() -> None:
+    attempts = Attempts()
+    one, two = attempts.wave(book(1), book(1), ends=[UNKNOWN])
+    attempts.late(one, FINAL)
+    attempts.crash()
+    got = attempts.wave(book(1), book(1), book(1))
+    assert [each.answered_from for each in got] == [one.call_id, two.call_id, None]
+
+
+def test_a_late_failure_answers_an_attempt_that_had_asked_before() -> None:
+    attempts = Attempts()
+    unknown = attempts.one(book(1), UNKNOWN)
+    attempts.crash()
+    assert attempts.one(book(1)).status is UNKNOWN
+    attempts.late(unknown, FINAL)
+    attempts.crash()
+    got = attempts.one(book(1))
+    assert (got.status, got.answered_from) == (FAILED, unknown.call_id)
+
+
+def test_after_a_late_failure_that_may_be_retried_the_call_is_made_anew_with_its_key() -> None:
+    for make in (book, put):
+        attempts = Attempts()
+        unknown = attempts.one(make(1), UNKNOWN)
+        attempts.late(unknown, RETRYABLE)
+        attempts.crash()
+        anew = attempts.one(make(1))
+        assert anew.was_started
+        assert anew.key == unknown.key
+        assert attempts.one(make(1)).key != unknown.key
+        attempts.crash()
+        assert attempts.one(make(1)).answered_from == anew.call_id
+
+
+def test_what_is_there_answers_before_what_failed_late_is_made_anew() -> None:
+    for end in (COMPLETED, UNKNOWN, FINAL):
         attempts = Attempts()
         unknown = attempts.one(book(1), UNKNOWN)
-        attempts.late(unknown, FAILED)
-        go_on(attempts)
-        assert attempts.one(book(1)).was_started
+        attempts.late(unknown, RETRYABLE)
+        second = attempts.one(book(1), end)
+        attempts.crash()
+        assert attempts.one(book(1)).answered_from == second.call_id
+        if end is not UNKNOWN:
+            assert attempts.one(book(1)).key == unknown.key
+
+
+def test_after_a_late_failure_the_agent_may_call_once_more_as_after_any_other() -> None:
+    ways: tuple[GoOn, ...] = (stay, Attempts.interrupt, Attempts.finish)
+    for go_on in ways:
+        for end in (FINAL, RETRYABLE):
+            attempts = Attempts()
+            unknown = attempts.one(book(1), UNKNOWN)
+            attempts.late(unknown, end)
+            go_on(attempts)
+            assert attempts.one(book(1)).was_started
 
 
 def test_completed_and_unknown_calls_answer_in_the_order_in_which_they_were_made() -> None:

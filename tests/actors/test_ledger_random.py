@@ -60,6 +60,79 @@ def test_what_was_completed_is_done_once_however_often_the_agent_begins_anew(
     assert stale_uses(attempts) == []
 
 
+# The same agent within one turn, whose attempts die; what it called ends as it likes, also late.
+
+SEEN: st.SearchStrategy[CallStatus | CallError] = st.sampled_from((COMPLETED, FINAL))
+NOT_ANEW: st.SearchStrategy[CallStatus | CallError] = st.sampled_from((COMPLETED, FINAL, UNKNOWN))
+
+
+class Death(NamedTuple):
+    """How an attempt dies.
+
+    Args:
+        waves: how many it had got through.
+        ends: of the calls that it started.
+        flying: whether it dies within the next wave.
+        early: late ends that are seen before it dies: of which unknown call, and how.
+        late: those that are seen when the next one has begun.
+    """
+
+    waves: int
+    ends: list[CallStatus | CallError]
+    flying: bool
+    early: list[tuple[int, CallStatus | CallError]]
+    late: list[tuple[int, CallStatus | CallError]]
+
+
+late_ends = st.lists(st.tuples(st.integers(0, 5), SEEN), max_size=3)
+deaths = st.lists(
+    st.builds(
+        Death,
+        st.integers(0, 4),
+        st.lists(NOT_ANEW, max_size=12),
+        st.booleans(),
+        late_ends,
+        late_ends,
+    ),
+    max_size=5,
+)
+once_programs = st.lists(
+    st.lists(st.sampled_from((book(1), book(1), book(2))), min_size=1, max_size=3), max_size=4
+)
+
+
+@given(program=once_programs, deaths=deaths)
+def test_within_a_turn_a_once_call_is_started_once_however_its_attempts_die(
+    program: list[list[ToolCall[Any]]], deaths: list[Death]
+) -> None:
+    attempts = Attempts()
+    for death in deaths:
+        given_ends = list(death.ends)
+        for calls in program[: death.waves]:
+            attempts.wave(*calls, ends=given_ends[: len(calls)])
+            del given_ends[: len(calls)]
+        see_late_ends(attempts, death.early)
+        if death.flying and death.waves < len(program):
+            attempts.open_wave(*program[death.waves])
+            attempts.recover()
+        else:
+            attempts.crash()
+        see_late_ends(attempts, death.late)
+    for calls in program:
+        attempts.wave(*calls)
+
+    occurrences = Counter(call.equality for calls in program for call in calls)
+    starts = Counter(each.equality for each in starts_of(attempts))
+    assert all(starts[equality] <= count for equality, count in occurrences.items())
+
+
+def see_late_ends(attempts: Attempts, ends: list[tuple[int, CallStatus | CallError]]) -> None:
+    for which, end in ends:
+        unknown = [r for r in attempts.session.state.unknown if r.status is UNKNOWN]
+        if unknown:
+            attempts.late_of(unknown[which % len(unknown)].call_id, end)
+
+
 class Start(NamedTuple):
     """A call that was really started, and the wave it was started in."""
 
@@ -192,13 +265,13 @@ class World:
         unknown = self.attempts.session.state.unknown
         return any(r.idempotency_key == key and r.status is COMPLETED for r in unknown)
 
-    def end_late(self, which: int, status: CallStatus) -> None:
+    def end_late(self, which: int, end: CallStatus | CallError) -> None:
         if not self.late:
             return
         one = self.late[which % len(self.late)]
         unknown = {r.call_id for r in self.attempts.session.state.unknown if r.status is UNKNOWN}
-        self.attempts.late(one, status)
-        if status is FAILED and one.call_id in unknown:
+        self.attempts.late(one, end)
+        if end is not COMPLETED and one.call_id in unknown:
             for keys in self.happened.values():
                 keys.discard(one.key)
 
@@ -223,15 +296,15 @@ def go_on(way: Callable[[Attempts], None]) -> Move:
     return lambda world: world.new_attempt(way)
 
 
-def late(which: int, status: CallStatus) -> Move:
-    return lambda world: world.end_late(which, status)
+def late(which: int, end: CallStatus | CallError) -> Move:
+    return lambda world: world.end_late(which, end)
 
 
 MOVES: st.SearchStrategy[Move] = st.one_of(
     waves.map(run),
     waves.map(cut),
     st.sampled_from((*CUTS, Attempts.finish)).map(go_on),
-    st.builds(late, st.integers(0, 20), st.sampled_from((COMPLETED, FAILED))),
+    st.builds(late, st.integers(0, 20), st.sampled_from((COMPLETED, FINAL, RETRYABLE))),
 )
 
 

@@ -323,8 +323,7 @@ class Storm:
     def check(self) -> None:
         assert len(self.outcomes) == self.sends
         twice = {what: times for what, times in self.started.items() if times > 1}
-        # With threads the order of things is the machine's: the seeded storms hold this.
-        assert self.blocks or twice == {}, "once is once"
+        assert twice == {}, "once is once"
         assert self.undone, "some calls were undone"
         self.audit.check()
 

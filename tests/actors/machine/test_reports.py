@@ -281,6 +281,35 @@ def test_a_late_failure_leaves_nothing_unknown() -> None:
     assert driver.report(late(booking), fence=Fence(1, 1, 1)) == []
 
 
+def test_a_late_failure_is_known_until_the_end_of_its_turn() -> None:
+    ways: tuple[Move, ...] = (
+        lambda d: d.exit("done"),
+        lambda d: d.exit(cause="ValueError: no"),
+        lambda d: (d.send("m2"), d.exit()),
+    )
+    for end in ways:
+        driver = running()
+        (booking,) = driver.begin_wave(call("book", Effect.ONCE))
+        driver.crash_and_open()
+        driver.report(late(booking, CallStatus.FAILED), fence=Fence(1, 1, 1))
+        (record,) = driver.state.unknown
+        assert (record.call_id, record.status) == (booking.call_id, CallStatus.FAILED)
+        assert record.error == ERROR
+        assert driver.report(late(booking), fence=Fence(1, 1, 1)) == []
+        end(driver)
+        assert not driver.state.unknown
+
+
+def test_a_failure_that_comes_after_its_turn_is_not_known_in_the_next() -> None:
+    driver = running()
+    (booking,) = driver.begin_wave(call("book", Effect.ONCE))
+    driver.send("m2", Now(grace=1.0))
+    driver.pass_time(1.0)
+    assert driver.running.number == 2
+    driver.report(late(booking, CallStatus.FAILED), fence=Fence(1, 1, 1))
+    assert not driver.state.unknown
+
+
 def test_late_ends_come_within_the_attempt_that_made_the_call_too() -> None:
     driver = running()
     (booking,) = driver.begin_wave(call("book", Effect.ONCE))
