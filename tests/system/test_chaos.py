@@ -344,10 +344,15 @@ async def weather(storm: Storm) -> None:
     storm.check()
 
 
+# Close together, deaths meet ends that are not recorded yet: 26 met a failure that was told late.
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(seed: int) -> None:
-    storm = Storm(seed, threads=False, pause=0.2)
+@pytest.mark.parametrize(
+    ("seed", "pause"), [*((seed, 0.2) for seed in range(4)), (26, 0.02), (27, 0.005)]
+)
+async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(
+    seed: int, pause: float
+) -> None:
+    storm = Storm(seed, threads=False, pause=pause)
     await weather(storm)
     assert min(storm.trouble.done.values()) > 0, "all of it happened"
     assert len(storm.trouble.done) == 14
