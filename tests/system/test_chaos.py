@@ -31,6 +31,7 @@ from wavebreak import (
     Supervisor,
     Turn,
     TurnOutcome,
+    current_call,
     tool,
 )
 from wavebreak.supervisors.life import kill
@@ -115,6 +116,7 @@ class Storm:
         self.pause = pause
         self.audit = Audit()
         self.started: Counter[tuple[str, str]] = Counter()
+        self.failed: dict[tuple[str, str], str] = {}
         self.undone: Counter[str] = Counter()
         self.book, self.block = self._tools()
         self.outcomes: dict[str, MessageStatus] = {}
@@ -163,20 +165,28 @@ class Storm:
             self.undone[call.call_id] += 1
 
         async def book(session_id: str, what: str) -> str:
-            self.started[session_id, what] += 1
+            turn = self._start(session_id, what)
             await asyncio.sleep(self.trouble.dice.random() * self.pause)
             if self.trouble.maybe(0.03, "a tool exits"):
-                # It failed: a turn that could not be rolled back may make it anew.
-                del self.started[session_id, what]
+                self.failed[session_id, what] = turn
                 raise SystemExit
             return what
 
         def block(session_id: str, what: str) -> str:
-            self.started[session_id, what] += 1
+            self._start(session_id, what)
             QuietEvent().wait(0.001)
             return what
 
         return tool(compensate=undo)(book), tool(compensate=undo)(block)
+
+    def _start(self, session_id: str, what: str) -> str:
+        """Count the start of a call, and give its turn."""
+        turn = current_call().call_id.partition(".")[0]
+        if self.failed.pop((session_id, what), turn) != turn:
+            # It failed in a turn that could not be rolled back: the next one makes it anew.
+            del self.started[session_id, what]
+        self.started[session_id, what] += 1
+        return turn
 
     async def _deliver(self, _delivery: Delivery) -> None:
         if self.trouble.maybe(0.1, "a channel fails"):
