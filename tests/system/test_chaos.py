@@ -169,6 +169,8 @@ class Storm:
             await asyncio.sleep(self.trouble.dice.random() * self.pause)
             if self.trouble.maybe(0.03, "a tool exits"):
                 self.failed[session_id, what] = turn
+                if self.trouble.maybe(0.5, "a session dies before it has heard of that"):
+                    asyncio.get_running_loop().call_soon(self._kill_session_of, session_id)
                 raise SystemExit
             return what
 
@@ -280,6 +282,12 @@ class Storm:
         assert tree is not None
         self._kill_one("a session is killed", [cell.ref for cell in tree.door.cells.values()])
 
+    def _kill_session_of(self, session_id: str) -> None:
+        tree = self.system._tree
+        if tree is not None:
+            cells = [cell for key, cell in tree.door.cells.items() if key.session_id == session_id]
+            self._kill_one("a session is killed", [cell.ref for cell in cells])
+
     def _kill_runtime(self, _number: int) -> None:
         tree = self.system._tree
         assert tree is not None
@@ -354,18 +362,13 @@ async def weather(storm: Storm) -> None:
     storm.check()
 
 
-# Close together, deaths meet ends that are not recorded yet: 26 met a failure that was told late.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seed", "pause"), [*((seed, 0.2) for seed in range(4)), (26, 0.02), (27, 0.005)]
-)
-async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(
-    seed: int, pause: float
-) -> None:
-    storm = Storm(seed, threads=False, pause=pause)
+@pytest.mark.parametrize("seed", range(4))
+async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(seed: int) -> None:
+    storm = Storm(seed, threads=False, pause=0.2)
     await weather(storm)
     assert min(storm.trouble.done.values()) > 0, "all of it happened"
-    assert len(storm.trouble.done) == 14
+    assert len(storm.trouble.done) == 15
 
 
 @pytest.mark.slow

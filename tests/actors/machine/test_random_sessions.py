@@ -230,6 +230,8 @@ class Observer:
     def _compensation_ended(self, event: CompensationEnded) -> None:
         assert self.undoing
         assert event.call_id == self.undoing.pop(0)
+        if event.status is not CallStatus.COMPLETED:
+            self.unknown.add(event.call_id)  # it was done, and somebody has tried to undo it
 
     _WATCH: Final[dict[type, Any]] = {
         MessageAccepted: _accepted,
