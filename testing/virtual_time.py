@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-THREAD_START = 0.2
+THREAD_START = 1.0
 """Real seconds after which work that no thread has taken up is taken to wait for a free thread."""
 
 HELD_TOO_LONG = 30.0
@@ -165,7 +165,8 @@ class QuietEvent:
         """Let everyone go who waits, and who will wait."""
         with self._lock:
             for loop in self._parked:
-                loop._work.add(running=1)  # noqa: SLF001  a friend: both are this file's
+                # A friend: both are this file's.
+                loop._work.add(running=1, parked=-1)  # noqa: SLF001
             self._parked.clear()
             self._event.set()
 
@@ -186,14 +187,14 @@ class QuietEvent:
             if self._event.is_set():
                 return True
             self._parked.append(loop)
-            loop._work.add(running=-1)  # noqa: SLF001
+            loop._work.add(running=-1, parked=1)  # noqa: SLF001
         loop._wake()  # noqa: SLF001
         if self._event.wait(timeout):
             return True
         with self._lock:
             if loop in self._parked:
                 self._parked.remove(loop)
-                loop._work.add(running=1)  # noqa: SLF001
+                loop._work.add(running=1, parked=-1)  # noqa: SLF001
         return self._event.is_set()
 
 
@@ -224,18 +225,20 @@ def run(
 class _WorkCount:
     """How much work is under way in threads; changed from any of them."""
 
-    __slots__ = ("_lock", "changes", "queued", "running")
+    __slots__ = ("_lock", "changes", "parked", "queued", "running")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.running = 0
         self.queued = 0
+        self.parked = 0
         self.changes = 0
 
-    def add(self, *, running: int = 0, queued: int = 0) -> None:
+    def add(self, *, running: int = 0, queued: int = 0, parked: int = 0) -> None:
         with self._lock:
             self.running += running
             self.queued += queued
+            self.parked += parked
             self.changes += 1
 
 
@@ -293,7 +296,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         if work.running or timeout is None:
             return self._wait_for_threads()
         if work.queued and work.changes != self._seen_stuck:
-            events = super().select(THREAD_START)
+            # Only threads that are parked can keep what is queued waiting: without any, a thread
+            # is about to start, however long a busy machine takes for that.
+            events = super().select(THREAD_START if work.parked else self._stuck_after)
             if events or work.running:
                 return events
             # Every thread of the pool is parked: what is queued waits for them, like everyone.
