@@ -116,6 +116,7 @@ async def test_a_thread_counts_until_its_end_though_nobody_waits_for_it() -> Non
     timer.join()
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_cancelled_before_a_thread_took_it_counts_no_more() -> None:
     gate = QuietEvent()
     with ThreadPoolExecutor(1) as pool:
@@ -176,6 +177,7 @@ async def test_a_thread_works_again_from_the_moment_its_quiet_event_is_set() -> 
     await job
 
 
+@pytest.mark.slow
 async def test_time_passes_when_every_thread_of_a_pool_is_held_and_more_waits_behind() -> None:
     gate = QuietEvent()
     with ThreadPoolExecutor(1) as pool:
