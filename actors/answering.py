@@ -28,7 +28,7 @@ from ..messages.policies import INTERRUPTING, POLICIES, Aside, Enqueue, Policy
 from ..messages.reasons import TurnOutcome
 from ..messages.view import SessionView
 from .actor import Lifecycle
-from .current import hook_of
+from .current import hook_of, is_its_own
 from .exit import NORMAL, Exit, ExitKind
 from .machine.history import first_unsettled, unanswered, waiting
 from .machine.state import Status, view_of
@@ -176,7 +176,9 @@ class AnsweringActor(RecordedActor):
         try:
             verdict = permission(message, self.view)
             return bool(await self._hooked(verdict) if inspect.isawaitable(verdict) else verdict)
-        except Exception as error:  # noqa: BLE001 - no message is lost because a function is wrong
+        except BaseException as error:
+            if not is_its_own(error):
+                raise
             logger.opt(exception=error).error("who_may_interrupt of {} failed", self)
             return False
 
@@ -184,7 +186,9 @@ class AnsweringActor(RecordedActor):
         try:
             chosen = chooser(message, self.view)
             policy = await self._hooked(chosen) if inspect.isawaitable(chosen) else chosen
-        except Exception as error:  # noqa: BLE001 - no message is lost because a chooser is wrong
+        except BaseException as error:
+            if not is_its_own(error):
+                raise
             logger.opt(exception=error).error("choose_policy of {} failed", self)
         else:
             if type(policy) in POLICIES:

@@ -14,6 +14,7 @@ from loguru import logger
 
 from ..messages.commands import AsideDone, Edit, Resume, Take, Withdraw
 from ..messages.errors import SessionError, UnknownMessage, WavebreakError
+from ..messages.text import check_text
 from .actor import Lifecycle
 from .answering import AnsweringActor
 from .backlog_requests import (
@@ -25,6 +26,7 @@ from .backlog_requests import (
     Withdrawal,
     WithdrawRequest,
 )
+from .current import is_its_own
 from .exit import NORMAL, Exit
 from .failures import in_words
 from .machine.state import Status
@@ -141,9 +143,11 @@ class BacklogActor(AnsweringActor):
             wish.answer.try_set(None)  # there is nothing to stop
             return
         try:
-            matches = wish.predicate(self.view)
-        except Exception as error:  # noqa: BLE001 - a program's function, told to who gave it
-            wish.answer.try_set_error(error)
+            matches = _holds(wish.predicate(self.view))
+        except BaseException as error:
+            if not is_its_own(error):
+                raise
+            wish.answer.try_set_error(error)  # it is a program's function: told to who gave it
             return
         if matches:
             self._on_stop(wish.request, stamp)
@@ -175,7 +179,8 @@ class BacklogActor(AnsweringActor):
         if self.lifecycle in (Lifecycle.STOPPING, Lifecycle.STOPPED):
             return
         message = asides[0].message
-        task = self._loop.create_task(self._answer_aside(message))
+        # Not loop.create_task: an eager task factory would run on before it is known here.
+        task = asyncio.Task(self._answer_aside(message), loop=self._loop)
         self._attended = _Attended(message.message_id, task)
 
     async def _answer_aside(self, message: SessionMessage) -> None:
@@ -183,9 +188,8 @@ class BacklogActor(AnsweringActor):
         try:
             text = await self._handled(message)
         except BaseException as raised:  # SystemExit would end the loop
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # it is we who are cancelled, not something that the handler awaits
+            if self._attended is None or self._attended.task is not asyncio.current_task():
+                raise  # it is we who let go of it; whoever else cancels it, its message has to end
             logger.opt(exception=raised).error("the aside handler of {} failed", self)
             error = in_words(raised)
         done = AsideDone(self._services.now(), message.message_id, text, error)
@@ -200,6 +204,7 @@ class BacklogActor(AnsweringActor):
         if not isinstance(answer, str):
             msg = f"the aside handler returned {answer!r}: return a str"
             raise TypeError(msg)
+        check_text("the answer", answer)
         return answer
 
     def _on_aside_done(self, done: AsideDone, _stamp: int) -> None:
@@ -233,3 +238,15 @@ class BacklogActor(AnsweringActor):
         TakeRequest: _on_take,
         AsideDone: _on_aside_done,
     }
+
+
+def _holds(verdict: object) -> bool:
+    """A predicate's verdict; a coroutine is none, and as it is true it would stop everything."""
+    if inspect.isawaitable(verdict):
+        if inspect.iscoroutine(verdict):
+            verdict.close()
+        msg = (
+            f"the predicate gave {verdict!r}: it is asked on the spot, so make it a plain function"
+        )
+        raise TypeError(msg)
+    return bool(verdict)

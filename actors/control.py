@@ -13,6 +13,7 @@ import pykka
 
 from ..messages.commands import TokenCancelled
 from ..messages.policies import AfterWave, Now, Rollback, fences
+from ..messages.text import storable
 from ..tools.cancellation import CancellationToken
 from .mailbox import Envelope, Lane
 from .requests import Barrier
@@ -117,7 +118,7 @@ class RuntimeControl:
     def _token_cancelled(self) -> None:
         if self.how is None:
             reason = self._token.cancel_reason if self._token else None
-            command = TokenCancelled(self._now(), self.fence, reason or "")
+            command = TokenCancelled(self._now(), self.fence, storable(str(reason or "")))
             self.mailbox.put(Envelope(command), Lane.CONTROL)
 
     # --- the runtime's side ---

@@ -89,3 +89,15 @@ def refuse_in_hook(key: SessionKey) -> None:
             "do not await what the call gives, or do it in a task of its own"
         )
         raise WouldDeadlock(msg)
+
+
+def is_its_own(error: BaseException) -> bool:
+    """Whether a program's function raised this of itself; no message is lost because it is wrong.
+
+    Otherwise it is we who are cancelled, or the whole program ends. What the function awaits may
+    be cancelled too, and ``SystemExit`` is as good as any other error: neither ends a session.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or not task.cancelling()
+    return not isinstance(error, GeneratorExit | KeyboardInterrupt)

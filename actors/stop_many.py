@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..messages.errors import InvalidMessage
 from .backlog_requests import StopIf
 from .future import Future
 from .mailbox import Envelope, Lane
@@ -36,6 +37,9 @@ def stop_many(
     reason: str,
 ) -> Future[dict[SessionKey, StopResult]]:
     """Ask every session to stop if ``predicate`` holds of it, and gather what came of it."""
+    if not callable(predicate):
+        msg = f"predicate={predicate!r}: give a function of a SessionView that says True or False"
+        raise InvalidMessage(msg)
     wishes: list[tuple[SessionKey, StopIf]] = []
     for key in tuple(door.cells):
         answer: Future[Any] = Future(door.loop)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from ..messages.commands import Save, Say, StepDone, Streamed
 from ..messages.text import check_text
@@ -50,6 +50,7 @@ class TurnEngine(AttemptWaves):
     async def run_step(self, f: Callable[[], Any], key: str | None, type_: type[Any] | None) -> Any:
         """Do ``f``, or give what an earlier attempt remembered of it."""
         name = key or _name_of(f)
+        check_text("key", name)
         self._occupy()
         try:
             await self.boundary()
@@ -151,7 +152,9 @@ class TurnEngine(AttemptWaves):
         if self.control.is_over:
             self._refused("save")
             raise self._over()
-        self._saved = model.model_dump(mode="json")
+        saved = model.model_dump(mode="json")
+        to_json(saved)  # raises for a lone surrogate, which would only be found in the journal
+        self._saved = saved
         self.flush()
         self.control.report(Save(self.environment.now(), self.control.fence, self._saved))
 
@@ -178,10 +181,12 @@ def _name_of(f: Callable[[], Any]) -> str:
 
 def _as_json(value: Any, name: str) -> Any:
     try:
-        return to_jsonable_python(value)
+        result = to_jsonable_python(value)
+        to_json(result)  # a lone surrogate would only be found when it is journaled
     except ValueError as error:
         msg = f"the result of step {name!r} cannot be remembered: {error}"
         raise TypeError(msg) from error
+    return result
 
 
 def _restored_step(result: Any, f: Callable[[], Any], type_: type[Any] | None) -> Any:

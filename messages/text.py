@@ -5,6 +5,11 @@ from __future__ import annotations
 from .errors import InvalidMessage
 
 
+def storable(words: str) -> str:
+    """Words that may not be refused: what UTF-8 cannot hold is written out."""
+    return words if words.isascii() else words.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def check_text(name: str, value: object) -> None:
     """Refuse what is not text: a lone surrogate would only be found when it is journaled.
 

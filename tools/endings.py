@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..messages.reasons import CallStatus
 from ..messages.records import CallError
+from ..messages.text import storable
 from .execution import CallEnd, failure_of, record_of
 
 if TYPE_CHECKING:
@@ -78,6 +79,4 @@ def error_of(exception: BaseException, *, retryable: bool) -> CallError:
         words = str(exception)
     except Exception as broken:  # noqa: BLE001  a foreign __str__ must not hide the failure
         words = f"(its words cannot be had: {type(broken).__name__})"
-    if not words.isascii():
-        words = words.encode("utf-8", "backslashreplace").decode("utf-8")
-    return CallError(type=type(exception).__name__, message=words, retryable=retryable)
+    return CallError(type=type(exception).__name__, message=storable(words), retryable=retryable)

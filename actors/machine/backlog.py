@@ -66,6 +66,12 @@ def edit(draft: Draft, command: Edit) -> None:
             "to edit: withdraw it, and send another"
         )
         raise InvalidMessage(msg)
+    if not command.text.strip() and not waiting.message.attachments:
+        msg = (
+            f"message {command.message_id!r} would say nothing, text={command.text!r}: give it "
+            "other words, or withdraw it"
+        )
+        raise InvalidMessage(msg)
     draft.emit(MessageEdited, message_id=command.message_id, text=command.text)
 
 

@@ -124,6 +124,31 @@ async def test_a_handler_that_returns_no_text_fails_its_message() -> None:
     assert "return a str" in outcome.error
 
 
+async def test_an_answer_that_no_journal_can_hold_fails_its_message() -> None:
+    async def handler(message: SessionMessage, view: SessionView) -> str:
+        return "half of an emoji: \ud83d"
+
+    async with ActorSystem(ten_seconds, aside=handler) as system:
+        outcome = await ask(system.session("ann"), "a")
+    assert outcome.status is MessageStatus.FAILED
+    assert "UTF-8" in outcome.error
+
+
+async def test_a_handler_whose_task_somebody_else_cancels_fails_its_message() -> None:
+    async def handler(message: SessionMessage, view: SessionView) -> str:
+        if message.as_text() == "bad":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(1)
+        return "fine"
+
+    async with ActorSystem(ten_seconds, aside=handler) as system:
+        session = system.session("ann")
+        assert (await ask(session, "bad")).status is MessageStatus.FAILED
+        assert (await ask(session, "good")).status is MessageStatus.ANSWERED
+
+
 async def test_an_empty_answer_is_no_delivery() -> None:
     async def handler(message: SessionMessage, view: SessionView) -> str:
         return ""

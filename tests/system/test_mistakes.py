@@ -21,6 +21,7 @@ from wavebreak import (
     Session,
     SessionActor,
     Steer,
+    StopRequested,
     SystemClosed,
     ToolDefinitionError,
     Turn,
@@ -257,6 +258,10 @@ class Counted(BaseModel):
     count: int = 0
 
 
+class Named(BaseModel):
+    name: Any
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -289,6 +294,7 @@ async def test_a_reply_that_cannot_be_sent_fails_its_turn_and_says_why(
         Use("delta", (None,)),
         Use("save", ({"a": "dict"},)),
         Use("state", (Strict,)),
+        Use("save", (Named(name=LONE),)),
     ],
     ids=repr,
 )
@@ -334,10 +340,28 @@ async def test_a_step_whose_result_is_no_json_fails_in_the_agent() -> None:
     async def agent(turn: Turn) -> str:
         with pytest.raises(TypeError, match="cannot be remembered"):
             await turn.step(object, key="odd")
+        with pytest.raises(TypeError, match="cannot be remembered"):
+            await turn.step(lambda: {"emoji": LONE}, key="half of a model's answer")
+        with pytest.raises(InvalidMessage):
+            await turn.step(lambda: 1, key=LONE)
         return "ok"
 
     async with ActorSystem(agent) as system:
         assert await ask(system, "ann") is MessageStatus.ANSWERED
+
+
+async def test_a_token_is_cancelled_for_any_reason_and_the_journal_can_hold_it() -> None:
+    async def agent(turn: Turn) -> str:
+        turn.cancel_token.cancel(LONE)
+        await turn.step(lambda: 1, key="boundary")
+        return "never"
+
+    reasons: list[str] = []
+    async with ActorSystem(agent) as system:
+        system.on(StopRequested, lambda event: reasons.append(event.detail))
+        assert await ask(system, "ann") is MessageStatus.CANCELLED
+    assert len(reasons) == 1
+    reasons[0].encode()
 
 
 async def test_tools_of_the_same_name_are_refused_and_any_systems_tools_may_be_used() -> None:

@@ -276,12 +276,16 @@ async def test_the_nearest_choice_counts_message_before_handle_before_hook_befor
     }
 
 
-async def test_a_function_that_fails_loses_no_message_and_cancels_no_work() -> None:
+@pytest.mark.parametrize("error", [ValueError("what"), SystemExit(1), asyncio.CancelledError()])
+async def test_a_function_that_fails_loses_no_message_and_cancels_no_work(
+    error: BaseException,
+) -> None:
     def broken(message: SessionMessage, view: SessionView) -> Policy:
-        raise ValueError("no idea")
+        raise error
 
-    def forbidden(message: SessionMessage, view: SessionView) -> bool:
-        raise ValueError("who are you")
+    async def forbidden(message: SessionMessage, view: SessionView) -> bool:
+        await asyncio.sleep(1)
+        raise error
 
     system = ActorSystem(ten_seconds, policy=broken, who_may_interrupt=forbidden)
     async with system:
