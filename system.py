@@ -189,7 +189,8 @@ class ActorSystem:
             ("idle_after", idle_after),
             ("notify_after", notify_after),
         ):
-            _check(seconds is None or 0 < seconds < inf, name, seconds, "more than 0, or None")
+            fits = seconds is None or (_is_number(seconds) and 0 < seconds < inf)
+            _check(fits, name, seconds, "more than 0, or None")
         _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
@@ -211,13 +212,16 @@ class ActorSystem:
             ("deliver_attempts", deliver_attempts),
             ("notify_times", notify_times),
         ):
-            _check(isinstance(number, int) and number >= 1, name, number, "1 or more")
-        _check(deliver_timeout > 0, "deliver_timeout", deliver_timeout, "more than 0 seconds")
-        _check(
-            compensate_timeout > 0, "compensate_timeout", compensate_timeout, "more than 0 seconds"
-        )
+            is_count = isinstance(number, int) and _is_number(number) and number >= 1
+            _check(is_count, name, number, "1 or more")
+        for name, seconds in (
+            ("deliver_timeout", deliver_timeout),
+            ("compensate_timeout", compensate_timeout),
+        ):
+            _check(_is_number(seconds) and seconds > 0, name, seconds, "more than 0 seconds")
+        fits = _is_number(close_within) and close_within >= 0
+        _check(fits, "close_within", close_within, "0 seconds or more")
         _check_metrics(metrics)
-        _check(close_within >= 0, "close_within", close_within, "0 seconds or more")
         _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
         self._directory_rules = DirectoryRules(session_budget.check(), idle_after)
         self._children = check_children(children)
@@ -650,6 +654,10 @@ class ActorSystem:
             DependencyError: something in ``deps`` cannot be used.
         """
         return self._dependencies.override(deps)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_metrics(metrics: object) -> None:

@@ -22,6 +22,7 @@ from wavebreak import (
     MessageStatus,
     Now,
     Reason,
+    Report,
     SessionFailed,
     SessionKey,
     SessionView,
@@ -118,6 +119,13 @@ async def test_the_more_urgent_of_those_that_wait_are_first() -> None:
         {"who_may_interrupt": "ann"},
         {"policy": Enqueue},
         {"capacity": 0},
+        {"capacity": True},
+        {"expires_after": "5"},
+        {"turn_deadline": "5"},
+        {"idle_after": "5"},
+        {"compensate_timeout": None},
+        {"deliver_timeout": "5"},
+        {"close_within": "5"},
     ],
     ids=str,
 )
@@ -242,14 +250,33 @@ async def test_no_session_at_all_is_stopped_at_once() -> None:
             system.stop_many(lambda view: True, how="now")  # type: ignore[arg-type]
 
 
-async def test_a_predicate_that_fails_is_told_to_who_gave_it_and_ends_no_session() -> None:
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+async def test_a_predicate_that_fails_is_told_to_who_gave_it_and_ends_no_session(
+    error: type[BaseException],
+) -> None:
     def broken(view: SessionView) -> bool:
-        raise ValueError("what is a view")
+        raise error("what is a view")
+
+    reports: list[Report] = []
+    async with ActorSystem(ten_seconds) as system:
+        receipt = await system.session("ann").send("a")
+        system.on_report(reports.append)
+        with pytest.raises(error, match="what is a view"):
+            await system.stop_many(broken)
+        assert (await receipt.outcome()).status is MessageStatus.ANSWERED
+        assert not [report for report in reports if isinstance(report.child_id, SessionKey)]
+
+
+async def test_a_predicate_that_is_no_plain_function_stops_nothing() -> None:
+    async def no_verdict(view: SessionView) -> bool:
+        return False
 
     async with ActorSystem(ten_seconds) as system:
         receipt = await system.session("ann").send("a")
-        with pytest.raises(ValueError, match="what is a view"):
-            await system.stop_many(broken)
+        with pytest.raises(TypeError, match="plain function"):
+            await system.stop_many(no_verdict)  # type: ignore[arg-type]
+        with pytest.raises(InvalidMessage, match="predicate='ann'"):
+            system.stop_many("ann")  # type: ignore[arg-type]
         assert (await receipt.outcome()).status is MessageStatus.ANSWERED
 
 
@@ -296,6 +323,18 @@ async def test_the_words_of_a_message_that_waits_can_be_replaced() -> None:
         assert await session.edit(second.message_id, "late") == (False, None, outcome)
         with pytest.raises(UnknownMessage):
             await session.edit("nobody", "words")
+
+
+async def test_no_message_is_edited_to_say_nothing() -> None:
+    async with ActorSystem(ten_seconds, policy=Enqueue()) as system:
+        session = system.session("ann")
+        await session.send("a")
+        waits = await session.send("b")
+        with pytest.raises(InvalidMessage, match="withdraw it"):
+            await session.edit(waits.message_id, "  ")
+        outcome = await waits.outcome()
+        assert outcome.reply is not None
+        assert outcome.reply.text == "b"
 
 
 # --- failed, and repaired ---
