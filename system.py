@@ -189,8 +189,7 @@ class ActorSystem:
             ("idle_after", idle_after),
             ("notify_after", notify_after),
         ):
-            fits = seconds is None or (_is_number(seconds) and 0 < seconds < inf)
-            _check(fits, name, seconds, "more than 0, or None")
+            _check(seconds is None or _is_more(seconds), name, seconds, "more than 0, or None")
         _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
@@ -212,15 +211,14 @@ class ActorSystem:
             ("deliver_attempts", deliver_attempts),
             ("notify_times", notify_times),
         ):
-            is_count = isinstance(number, int) and _is_number(number) and number >= 1
-            _check(is_count, name, number, "1 or more")
+            _check(isinstance(number, int) and _is_more(number), name, number, "1 or more")
         for name, seconds in (
             ("deliver_timeout", deliver_timeout),
             ("compensate_timeout", compensate_timeout),
         ):
-            _check(_is_number(seconds) and seconds > 0, name, seconds, "more than 0 seconds")
-        fits = _is_number(close_within) and close_within >= 0
-        _check(fits, "close_within", close_within, "0 seconds or more")
+            _check(_is_more(seconds, endless=True), name, seconds, "more than 0 seconds")
+        closes = close_within == 0 or _is_more(close_within, endless=True)
+        _check(closes, "close_within", close_within, "0 seconds or more")
         _check_metrics(metrics)
         _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
         self._directory_rules = DirectoryRules(session_budget.check(), idle_after)
@@ -656,8 +654,11 @@ class ActorSystem:
         return self._dependencies.override(deps)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_more(value: object, *, endless: bool = False) -> bool:
+    """Whether it is a number, more than 0; a bool is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value < inf or (endless and value == inf)
 
 
 def _check_metrics(metrics: object) -> None:
