@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +40,10 @@ class _Observed:
         self.longest = 0.0
 
 
+EXITS = (SystemExit, asyncio.CancelledError)
+"""What a program's plain function may raise beside an ``Exception``; as good as any other error."""
+
+
 class Counters:
     """Counts in memory, and passes on to the program's own metrics.
 
@@ -61,7 +66,7 @@ class Counters:
         if self._metrics is not None:
             try:
                 self._metrics.count(name, value, **labels)
-            except Exception as error:  # noqa: BLE001 - counting must not stop what is counted
+            except (Exception, *EXITS) as error:  # noqa: BLE001 - it must not stop what is counted
                 self._failed(error)
 
     def observe(self, name: str, seconds: float, /, **labels: str) -> None:
@@ -77,7 +82,7 @@ class Counters:
         if self._metrics is not None:
             try:
                 self._metrics.observe(name, seconds, **labels)
-            except Exception as error:  # noqa: BLE001 - as above
+            except (Exception, *EXITS) as error:  # noqa: BLE001 - as above
                 self._failed(error)
 
     def snapshot(self) -> Mapping[str, float]:
@@ -93,7 +98,7 @@ class Counters:
                 named[_named(f"{name}_max", labels)] = observed.longest
         return dict(sorted(named.items()))
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not self._has_failed:
             self._has_failed = True
             logger.opt(exception=error).error(

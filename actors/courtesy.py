@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
@@ -47,7 +48,8 @@ class Courteous:
             if text is None:
                 return DEFAULTS[kind]
             check_text("what courtesy gave", text)
-        except Exception as error:  # noqa: BLE001 - a courtesy must not harm the conversation
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001
+            # It must not harm the conversation, nor, asked by a timer, end the loop.
             logger.opt(exception=error).error("courtesy failed on {!r}: the default is said", kind)
             return DEFAULTS[kind]
         return str(text)

@@ -54,6 +54,29 @@ async def test_nothing_is_counted_when_nothing_is_out_of_the_ordinary() -> None:
     assert metrics.told == []
 
 
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(1), asyncio.CancelledError()], ids=repr)
+async def test_metrics_that_fail_harm_nothing_and_the_systems_own_count_goes_on(
+    error: BaseException,
+) -> None:
+    class Broken:
+        def count(self, name: str, value: int = 1, /, **labels: str) -> None:
+            raise error
+
+        def observe(self, name: str, seconds: float, /, **labels: str) -> None:
+            raise error
+
+    async def agent(turn: Turn) -> str:
+        await turn.step(lambda: asyncio.sleep(10), key="think")
+        return "ok"
+
+    async with ActorSystem(agent, metrics=Broken()) as system:
+        session = system.session("ann")
+        await session.send("a")
+        receipt = await session.send("b", policy=Now())
+        assert (await receipt.outcome()).turn == 2
+        assert system.counters()['cancellations{reason="superseded"}'] == 1
+
+
 async def test_cancellations_are_counted_by_reason_and_failures_apart() -> None:
     async def agent(turn: Turn) -> str:
         if turn.text == "fail":

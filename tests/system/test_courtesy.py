@@ -86,14 +86,18 @@ async def test_the_programs_words_are_said_on_each_occasion() -> None:
     assert views[CourtesyKind.INTERRUPTED].waiting == 1
 
 
-@pytest.mark.parametrize("wrong", ["raise", "number", "surrogate"])
-async def test_a_courtesy_that_fails_is_logged_and_the_default_is_said(wrong: str) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [RuntimeError("no words"), SystemExit(1), asyncio.CancelledError(), 7, "\ud800"],
+    ids=repr,
+)
+async def test_a_courtesy_that_fails_is_logged_and_the_default_is_said(wrong: object) -> None:
     deliver = RecordingDeliver()
 
     def courtesy(kind: CourtesyKind, view: SessionView) -> Any:
-        if wrong == "raise":
-            raise RuntimeError("no words")
-        return 7 if wrong == "number" else "\ud800"
+        if isinstance(wrong, BaseException):
+            raise wrong
+        return wrong
 
     async with ActorSystem(slow, deliver=deliver, courtesy=courtesy) as system:
         await end_each_way(system)
