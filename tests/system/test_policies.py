@@ -25,6 +25,7 @@ from wavebreak import (
     Reason,
     Receipt,
     Reject,
+    Rollback,
     SessionActor,
     SessionMessage,
     SessionView,
@@ -41,6 +42,7 @@ from .auditing import Audit
 ALL: tuple[Policy, ...] = (
     AfterWave(patience=1),
     Now(grace=1),
+    Rollback(grace=1),
     Steer(),
     Enqueue(),
     Collect(),
