@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,6 @@ from ..tools.dependencies import TurnInfo
 from ..tools.waves import WaveRunner
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ..messages.policies import Way
@@ -43,6 +43,7 @@ class Attempt(WaveRunner):
         "_busy",
         "_done",
         "_flushes",
+        "_interrupted",
         "_stepping",
         "_thread",
         "_wave_done",
@@ -75,6 +76,7 @@ class Attempt(WaveRunner):
         self._stepping: asyncio.Task[Any] | None = None
         self._thread = get_ident()
         self._busy = False
+        self._interrupted = False
         self._done: list[CallDone] = []
         self._wave_done = 0
         self._flushes: list[CallDone] | None = None
@@ -107,6 +109,10 @@ class Attempt(WaveRunner):
         if control.mailbox.pending:
             await control.catch_up()
         if control.how is not None or control.is_over:
+            if self._interrupted:
+                # An agent that swallows this in a loop must not keep the loop from all others.
+                await asyncio.sleep(0)
+            self._interrupted = True
             raise self._interruption()
 
     def _interruption(self) -> TurnInterrupted | TurnOver:

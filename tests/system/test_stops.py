@@ -228,3 +228,28 @@ async def test_a_stop_from_within_its_own_turn_hangs_nothing(where: str, how: Ho
         assert results
     assert {result.turn for result in results} <= {1}
     audit.check()
+
+
+async def test_an_agent_that_swallows_its_interruption_in_a_loop_lets_the_others_go_on() -> None:
+    begun = asyncio.Event()
+    ticks: list[int] = []
+
+    async def agent(turn: Turn) -> str:
+        if turn.number == 1:
+            begun.set()
+            for tried in range(100):
+                try:
+                    await turn.step(lambda: asyncio.sleep(10), key=str(tried))
+                except BaseException:  # noqa: BLE001 - that is what it does wrong
+                    asyncio.get_running_loop().call_soon(ticks.append, tried)
+        return "ok"
+
+    async with ActorSystem(agent) as system:
+        session = system.session("ann")
+        await session.send("a")
+        await begun.wait()
+        receipt = await session.send("b", policy=Now())
+        while len(ticks) < 50:
+            await asyncio.sleep(0)
+        assert len(ticks) < 60, "the loop went round meanwhile"
+        assert (await receipt.outcome()).turn == 2

@@ -455,7 +455,7 @@ class RandomSession(RuleBasedStateMachine):
             assert self.driver.ended(message) == "cancelled withdrawn"
 
     @precondition(lambda self: self.driver.state.unanswered)
-    @rule(data=st.data(), text=st.sampled_from(("other words", "")))
+    @rule(data=st.data(), text=st.sampled_from(("other words", "others still")))
     def edit(self, data: st.DataObject, text: str) -> None:
         message = self._one_that_waits(data)
         happened = self.driver.edit(message, text)
