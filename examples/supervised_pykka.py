@@ -29,19 +29,15 @@ class Counter(pykka.ThreadingActor):
 
 async def main() -> None:
     """Have two counters, upset one of them, and go on with the other it became."""
-    died = asyncio.Event()
-
-    def told(report: Report) -> None:
-        print(f"{report.child_id} {report.kind}: {report.cause!r} -> {report.action or 'as told'}")
-        died.set()
-
+    reports: asyncio.Queue[Report] = asyncio.Queue()
     counters = [ChildSpec("ones", Counter, args=(1,)), ChildSpec("tens", Counter, args=(10,))]
     supervisor = Supervisor.start(counters, intensity=3, period=60)
-    supervisor.subscribe(told)
+    supervisor.subscribe(reports.put_nowait)
     await supervisor.started()
     ones, _ = await supervisor.which_children()
     ones.ref.tell(13)
-    await died.wait()
+    report = await reports.get()
+    print(f"{report.child_id} {report.kind}: {report.cause!r} -> {report.action or 'as told'}")
     for child in await supervisor.which_children():
         print(child.id, await asyncio.to_thread(child.ref.ask, 5))
     await supervisor.stop(block=False)

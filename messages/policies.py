@@ -127,6 +127,12 @@ class Debounce:
             if not number or not 0 < seconds < inf:
                 msg = f"Debounce({name}={seconds!r}): give seconds, more than 0"
                 raise InvalidSetting(msg)
+        if self.max_wait < self.quiet:
+            msg = (
+                f"Debounce(quiet={self.quiet!r}, max_wait={self.max_wait!r}): the turn would start "
+                "before it was ever quiet: give a max_wait of quiet or more"
+            )
+            raise InvalidSetting(msg)
 
 
 def fences(how: Way) -> bool:

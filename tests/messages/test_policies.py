@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from wavebreak.messages.policies import AfterWave, Enqueue, How, Now, Policy
+from wavebreak.messages.errors import InvalidSetting
+from wavebreak.messages.policies import AfterWave, Debounce, Enqueue, How, Now, Policy
 
 
 def test_the_ways_have_the_seconds_that_the_design_says() -> None:
@@ -45,3 +46,9 @@ def test_a_policy_can_be_a_key_and_cannot_be_changed() -> None:
     assert len(dict.fromkeys(map(hash, policies))) == 3
     with pytest.raises(ValidationError):
         AfterWave().patience = 1.0  # type: ignore[misc]
+
+
+def test_a_window_that_would_end_before_it_was_ever_quiet_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match=r"quiet=5, max_wait=1.*give a max_wait of quiet"):
+        Debounce(5, 1)
+    assert Debounce(5, 5).max_wait == 5
