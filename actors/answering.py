@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -58,6 +59,10 @@ if TYPE_CHECKING:
     from .future import Future
     from .mailbox import Mailbox
     from .steps import Step
+
+
+DECIDES_WITHIN = 10.0
+"""Seconds that a chooser, or ``who_may_interrupt``, may take before it counts as failed."""
 
 
 class AnsweringActor(RecordedActor):
@@ -175,7 +180,7 @@ class AnsweringActor(RecordedActor):
         """Whether the message may interrupt the running turn; not if that cannot be found out."""
         try:
             verdict = permission(message, self.view)
-            return bool(await self._hooked(verdict) if inspect.isawaitable(verdict) else verdict)
+            return bool(await self._decided(verdict) if inspect.isawaitable(verdict) else verdict)
         except BaseException as error:
             if not is_its_own(error):
                 raise
@@ -185,7 +190,7 @@ class AnsweringActor(RecordedActor):
     async def _chosen(self, chooser: Chooser, message: SessionMessage) -> Policy:
         try:
             chosen = chooser(message, self.view)
-            policy = await self._hooked(chosen) if inspect.isawaitable(chosen) else chosen
+            policy = await self._decided(chosen) if inspect.isawaitable(chosen) else chosen
         except BaseException as error:
             if not is_its_own(error):
                 raise
@@ -368,6 +373,11 @@ class AnsweringActor(RecordedActor):
             return
         if self.state.running is None or self.state.status is Status.FAILED:
             self._when_durable(self._waiters.tell_quiet)
+
+    async def _decided(self, result: Awaitable[Any]) -> Any:
+        """As :meth:`_hooked`, within a bound: whatever comes waits behind it, a stop too."""
+        async with asyncio.timeout(DECIDES_WITHIN):
+            return await self._hooked(result)
 
     async def _hooked(self, result: Awaitable[Any]) -> Any:
         """Await what a program's hook gave; the session handles nothing meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -295,6 +295,33 @@ async def test_a_function_that_fails_loses_no_message_and_cancels_no_work(
         receipts = [await session.send("a"), await session.send("b")]
         outcomes = [await receipt.outcome() for receipt in receipts]
     assert [outcome.turn for outcome in outcomes] == [1, 2]
+
+
+@pytest.mark.parametrize("which", ["policy", "who_may_interrupt"])
+async def test_a_function_that_hangs_holds_up_neither_its_message_nor_a_stop_for_good(
+    which: str,
+) -> None:
+    async def hang(message: SessionMessage, view: SessionView) -> Any:
+        await asyncio.Event().wait()
+        return Now()
+
+    async def agent(turn: Turn) -> str:
+        await asyncio.sleep(1000)
+        return turn.text
+
+    chooser = hang if which == "policy" else AfterWave()
+    permits = hang if which == "who_may_interrupt" else None
+    async with ActorSystem(agent, policy=chooser, who_may_interrupt=permits) as system:
+        session = system.session("ann")
+        first = await session.send("first", policy=Now())
+        sent = session.send("second")
+        await asyncio.sleep(1)  # it is being asked
+        stopped = session.stop(Now())
+        async with asyncio.timeout(15):
+            assert (await stopped).outcome is TurnOutcome.STOPPED
+            receipt = await sent
+        assert (await first.outcome()).status is MessageStatus.CANCELLED
+        assert receipt.message_id
 
 
 @pytest.mark.parametrize("policy", [AfterWave(), Now()], ids=lambda policy: policy.kind)
