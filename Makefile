@@ -39,7 +39,7 @@ run: $(VENV)/run.stamp ## the main job: the hotel concierge, in the terminal or 
 test: $(VENV)/dev.stamp ## all of the tests
 	@$(BIN)/pytest $(ARGS)
 
-test-fast: $(VENV)/dev.stamp ## the tests that are not slow, in under ten seconds
+test-fast: $(VENV)/dev.stamp ## the tests that are not marked slow
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
 check: $(VENV)/dev.stamp .types/wavebreak ## format, lint and types

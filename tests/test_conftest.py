@@ -24,7 +24,7 @@ def outcome(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> _Outc
     monkeypatch.setattr("gc.freeze", lambda: None)
     monkeypatch.setattr("wavebreak.testing.leaks.THREAD_END", 0.01)
     conftest = Path(__file__).with_name("conftest.py").read_text(encoding="utf-8")
-    pytester.makeconftest(conftest.replace("QUICK_CPU: Final = 1.0", "QUICK_CPU: Final = 0.02"))
+    pytester.makeconftest(conftest.replace("QUICK_CPU: Final = 3.0", "QUICK_CPU: Final = 0.02"))
     pytester.makepyprojecttoml(
         "[tool.pytest.ini_options]\n"
         'filterwarnings = ["error"]\n'
