@@ -16,7 +16,7 @@ from ..tools.call import ToolCall
 from ..tools.endings import SKIPPED
 from ..tools.execution import CallEnd, Prepared, failure_of
 from .attempt import Attempt
-from .ledger import Ledger
+from .ledger import Ledger, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,25 +218,11 @@ class AttemptWaves(Attempt):
     def _report_late(self, call: WaveCall, end: CallEnd) -> None:
         """Nobody waits for it any more: it was told of as ended before."""
         self.flush()
-        done = CallDone(
-            call.wave, call.call_id, call.started.tool, end.status, end.result, end.error, late=True
-        )
-        self.control.report(Progress(self.environment.now(), self.control.fence, (done,)))
+        done = (_done(call, end, late=True),)
+        self.control.report(Progress(self.environment.now(), self.control.fence, done))
 
     def _note(self, call: WaveCall, end: CallEnd) -> None:
-        started = call.started
-        origin = started.answered_from
-        done = (
-            call.wave,
-            call.call_id,
-            started.tool,
-            end.status,
-            end.result,
-            end.error,
-            origin,
-            False,
-        )
-        self._done.append(_new(CallDone, done))
+        self._done.append(_done(call, end))
         if self._flushes is None:
             self._flush_later()
 
@@ -276,28 +262,24 @@ class AttemptWaves(Attempt):
         return tuple(self._record(one, one.end) for one in self._calls if one.end is not None)
 
     def _record(self, call: WaveCall, end: CallEnd) -> CallRecord:
-        started = call.started
-        return CallRecord(
-            call_id=started.call_id,
-            tool=started.tool,
-            version=started.version,
-            arguments=started.arguments,
-            effect=started.effect,
-            carry=started.carry,
-            idempotency_key=started.idempotency_key,
-            answered_from=started.answered_from,
-            turn=self.input.number,
-            attempt=self.input.attempt,
-            wave=self._number,
-            status=end.status,
-            result=end.result,
-            error=end.error,
-            started_at=self._wave_at,
-            ended_at=self.environment.now(),
-            senders=self.input.senders,
-            compensated=started.compensated,
-            same_as=started.same_as,
-        )
+        given, at = self.input, self.environment.now()
+        done = _done(call, end)
+        return record_of(call.started, done, self.control.fence, self._wave_at, at, given.senders)
+
+
+def _done(call: WaveCall, end: CallEnd, *, late: bool = False) -> CallDone:
+    started = call.started
+    values = (
+        call.wave,
+        call.call_id,
+        started.tool,
+        end.status,
+        end.result,
+        end.error,
+        started.answered_from,
+        late,
+    )
+    return _new(CallDone, values)
 
 
 def _restored(call: ToolCall[Any], record: CallRecord, turn: int) -> CallEnd | None:

@@ -8,49 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wavebreak import ActorSystem, SqliteJournal, tool
-from wavebreak.benchmarks.hotpath_job import (
-    CALL_SECONDS,
-    CALLS,
-    SECOND_MESSAGE_AFTER,
-    WAVES,
-    begin,
-    work,
-)
+from wavebreak import ActorSystem, SqliteJournal
+from wavebreak.benchmarks.hotpath_job import SECOND_MESSAGE_AFTER, begin, work
+from wavebreak.benchmarks.hotpath_wavebreak import bot
 
 if TYPE_CHECKING:
-    from wavebreak import Delivery, Session, Turn
+    from wavebreak import Session
     from wavebreak.benchmarks.hotpath_job import Case, Counter
 
 
 async def job(case: Case, counter: Counter) -> None:
     """Run every session's conversation."""
-
-    @tool(effect="idempotent")
-    async def busy(wave: int, place: int) -> int:
-        counter.calls += 1
-        await asyncio.sleep(CALL_SECONDS)
-        return wave * CALLS + place
-
-    @tool(effect="idempotent")
-    async def no_op(wave: int, place: int) -> int:
-        counter.calls += 1
-        return wave * CALLS + place
-
-    called = busy if case.busy else no_op
-
-    async def agent(turn: Turn) -> str:
-        counter.runs += 1
-        total = 0
-        for wave in range(WAVES):
-            results = await turn.wave(*(called(wave, place) for place in range(CALLS)))
-            total += sum(results)
-        return str(total)
-
-    async def deliver(delivery: Delivery) -> None:
-        del delivery
-        counter.replies += 1
-
+    agent, deliver = bot(case, counter, "idempotent")
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if sys.argv[2:] else None) as folder:
         journal = SqliteJournal(Path(folder, "journal.db"))
         async with ActorSystem(agent, deliver=deliver, journal=journal) as system:

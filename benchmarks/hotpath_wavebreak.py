@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wavebreak import ActorSystem, tool
 from wavebreak.benchmarks.hotpath_job import (
@@ -16,20 +16,24 @@ from wavebreak.benchmarks.hotpath_job import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from wavebreak import Delivery, Session, Turn
     from wavebreak.benchmarks.hotpath_job import Case, Counter
 
 
-async def job(case: Case, counter: Counter) -> None:
-    """Run every session's conversation."""
+def bot(
+    case: Case, counter: Counter, effect: Literal["read", "idempotent"] = "read"
+) -> tuple[Callable[[Turn], Awaitable[str]], Callable[[Delivery], Awaitable[None]]]:
+    """Make the agent, and the channel that counts what it gets."""
 
-    @tool(effect="read")
+    @tool(effect=effect)
     async def busy(wave: int, place: int) -> int:
         counter.calls += 1
         await asyncio.sleep(CALL_SECONDS)
         return wave * CALLS + place
 
-    @tool(effect="read")
+    @tool(effect=effect)
     async def no_op(wave: int, place: int) -> int:
         counter.calls += 1
         return wave * CALLS + place
@@ -48,6 +52,12 @@ async def job(case: Case, counter: Counter) -> None:
         del delivery
         counter.replies += 1
 
+    return agent, deliver
+
+
+async def job(case: Case, counter: Counter) -> None:
+    """Run every session's conversation."""
+    agent, deliver = bot(case, counter)
     async with ActorSystem(agent, deliver=deliver) as system:
         await asyncio.gather(
             *(_converse(system.session(f"s{n}"), n, case) for n in range(case.sessions))

@@ -74,9 +74,6 @@ class Compensations:
         self._tell = tell
         self._running = running
 
-    def __len__(self) -> int:
-        return len(self._running)
-
     def start(self, order: StartCompensation) -> None:
         """Undo a call; if it is being undone for an earlier incarnation, that goes on."""
         name = (order.key, order.call.call_id)
@@ -112,13 +109,6 @@ class Compensations:
         del self._running[order.key, order.call.call_id]
         kept = None if error is None else as_error(error)
         order.report(CompensationDone(self._environment.now(), order.call.call_id, kept))
-
-    def adopt(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Go on with those that the supervisor before has left."""
-        for undoing in tuple(self._running.values()):
-            if undoing.timer is not None:
-                undoing.timer.cancel()
-                undoing.timer = loop.call_at(undoing.timer.when(), self._try, undoing)
 
 
 def give_up(running: dict[tuple[SessionKey, CallId], Undoing]) -> list[LoopActorRef[Any]]:

@@ -164,11 +164,10 @@ class RuntimeSupervisor(AsyncioActor):
         )
 
     def on_start(self) -> None:
-        """Take over the runtimes that the one before has left, and the calls it had undone."""
+        """Take over the runtimes that are there; what is being undone goes on by itself."""
         self._runtimes.place.take(self)
         for child in (*self._children.values(), *self._abandoned):
             self._adopt(child)
-        self._compensations.adopt(self._loop)
 
     def _adopt(self, child: Child) -> None:
         child.supervisor = self
