@@ -28,9 +28,11 @@ from .actors.machine.state import Rules
 from .actors.machine.stored import StateForm
 from .actors.moments import Moments
 from .actors.recorded import Services
+from .actors.requests import StopResult
 from .actors.runtime import RuntimeActor, function_runtime
 from .actors.session import SessionActor
 from .actors.session_face import Session, check_key, check_policy
+from .actors.sight import ActiveTurn, active_turns, seen
 from .actors.stop_many import stop_many
 from .actors.turn_engine import Environment
 from .journal.base import LastingJournal
@@ -38,7 +40,7 @@ from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import SessionKey
 from .messages.message import SessionMessage, UserMessage
-from .messages.policies import POLICIES, AfterWave, Debounce
+from .messages.policies import POLICIES, AfterWave, Debounce, Now
 from .messages.reasons import Backlog, Overflow
 from .supervisors.bulletin import Bulletin
 from .supervisors.directory import DirectoryRules, SessionDirectory
@@ -552,6 +554,67 @@ class ActorSystem:
             SystemClosed: the system does not run.
         """
         return stop_many(self._running().door, predicate, how, backlog, reason)
+
+    @property
+    def journal(self) -> Journal:
+        """Where sessions write down what happened."""
+        return self._journal
+
+    @property
+    def subscribers(self) -> int:
+        """How many event streams are open."""
+        return self._hub.subscribers
+
+    def view(self, session_id: str, *, tenant: str = "") -> SessionView | None:
+        """A session that is in memory as it is now, at once; on the loop's thread.
+
+        What it says may not be durable yet; ``session.look()`` waits for that.
+
+        Returns:
+            None if the session is not in memory: it rests in the journal, or there is none.
+
+        Raises:
+            SystemClosed: the system does not run.
+        """
+        cell = self._running().door.cells.get(SessionKey(tenant, session_id))
+        return None if cell is None else seen(cell.ref)
+
+    def active_turns(self) -> dict[SessionKey, ActiveTurn]:
+        """The turns that have not ended, by their sessions; on the loop's thread.
+
+        Raises:
+            SystemClosed: the system does not run.
+        """
+        cells = tuple(self._running().door.cells.items())
+        return dict(active_turns((key, cell.ref) for key, cell in cells))
+
+    def cancel_active(
+        self,
+        session_id: str,
+        *,
+        tenant: str = "",
+        how: How = Now(),  # noqa: B008 - immutable
+        reason: str = "Task cancelled",
+    ) -> Future[StopResult]:
+        """Stop the turn of a session if one runs, and start nothing for it if none does.
+
+        Args:
+            session_id: which session.
+            tenant: of which tenant.
+            how: now, or after its wave.
+            reason: in words; told to subscribers and to the next turn.
+
+        Returns:
+            what it came to, when the turn has ended; ``turn`` is None if none ran.
+
+        Raises:
+            InvalidMessage: an argument cannot be used.
+            SystemClosed: the system does not run.
+        """
+        session = self.session(session_id, tenant=tenant)
+        if self.view(session_id, tenant=tenant) is None:
+            return Future.completed(StopResult(None, None), self._running().loop)
+        return session.stop(how, reason=reason)
 
     def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
         """Call ``handler``, plain or async, with every event of class ``kind``, in order.

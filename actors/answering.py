@@ -38,6 +38,7 @@ from .recorded import RecordedActor, Services
 from .requests import (
     HeardRequest,
     HistoryRequest,
+    LookRequest,
     OutcomeRequest,
     ReadRequest,
     RollbackAgain,
@@ -121,6 +122,8 @@ class AnsweringActor(RecordedActor):
             self._waiters.shutdown = request  # passed on with the others
         elif isinstance(request, ReadRequest):
             request.state.try_set_error(error)
+        elif isinstance(request, LookRequest):
+            request.seen.try_set_error(error)
 
     def _unconfirmed(self, cause: BaseException | None = None, what: str = "stop") -> SessionError:
         key = str(self._key)
@@ -304,7 +307,8 @@ class AnsweringActor(RecordedActor):
         )
 
     def _ask_again(
-        self, request: OutcomeRequest | ReadRequest | HeardRequest | HistoryRequest
+        self,
+        request: OutcomeRequest | ReadRequest | HeardRequest | HistoryRequest | LookRequest,
     ) -> None:
         """Leave a question to the next incarnation, which knows what the journal has."""
         self.actor_inbox.put(Envelope(request), bounded=False)

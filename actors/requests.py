@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..messages.records import CallRecord
     from .control import RuntimeControl
     from .future import Future
+    from .machine.state import SessionState
     from .session_face import Receipt
     from .turn_engine import TurnInput
 
@@ -137,6 +138,24 @@ class HistoryRequest(NamedTuple):
     limit: int
     unanswered: bool
     entries: Future[tuple[HistoryEntry, ...]]
+
+
+class Look(NamedTuple):
+    """A session as it is: what it says is durable.
+
+    Args:
+        state: all that is known of it.
+        preview: what the running attempt has shown of its reply so far.
+    """
+
+    state: SessionState
+    preview: str
+
+
+class LookRequest(NamedTuple):
+    """Tell how the session is."""
+
+    seen: Future[Look]
 
 
 class Barrier(NamedTuple):

@@ -46,6 +46,8 @@ from .recorded import RecordedActor, Services
 from .requests import (
     AbandonRuntime,
     Barrier,
+    Look,
+    LookRequest,
     StartCompensation,
     StartRuntime,
 )
@@ -155,8 +157,13 @@ class SessionActor(BacklogActor):
             attempt=attempt,
             at=streamed.at,
             text=streamed.text,
+            start=len(self._shown) - len(streamed.text),
         )
         hub.publish(self._key, delta)
+
+    def _on_look(self, request: LookRequest, _stamp: int) -> None:
+        seen = Look(self.state, self._shown if self.state.running is not None else "")
+        self._when_durable(partial(request.seen.try_set, seen), partial(self._ask_again, request))
 
     def _on_barrier(self, barrier: Barrier, _stamp: int) -> None:
         if not barrier.reached.done():
@@ -366,6 +373,7 @@ class SessionActor(BacklogActor):
         **AnsweringActor.ANSWERED,
         **BacklogActor.BACKLOG,
         Barrier: _on_barrier,
+        LookRequest: _on_look,
         Streamed: _on_streamed,
         _Hook: _on_hook,
     }

@@ -22,6 +22,7 @@ from .mailbox import Envelope, Lane
 from .requests import (
     HeardRequest,
     HistoryRequest,
+    LookRequest,
     OutcomeRequest,
     ReadRequest,
     RollbackRequest,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
     from .hub import EventStream
-    from .requests import RollbackResult, StopResult
+    from .requests import Look, RollbackResult, StopResult
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -356,6 +357,12 @@ class Session(BacklogFace):
         heard: Future[None] = SessionFuture(self.key, self._gate.loop)
         self._gate.put(self.key, Envelope(HeardRequest(turn, characters, heard)))
         return heard
+
+    def look(self) -> Future[Look]:
+        """How the session is: its whole state, for those who watch over it."""
+        seen: Future[Look] = SessionFuture(self.key, self._gate.loop)
+        self._gate.put(self.key, Envelope(LookRequest(seen)))
+        return seen
 
     def events(self) -> EventStream:
         """The session's events from here on; used on the loop's thread, best by ``with``."""

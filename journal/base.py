@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from ..messages.events import Entry
+    from ..messages.events import Entry, Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
@@ -144,5 +144,48 @@ class LastingJournal(Journal, Protocol):
         """The sessions that something waits for, some at a time.
 
         That is a message that has not ended, or a delivery that has not: all else can rest.
+        """
+        ...
+
+
+@runtime_checkable
+class BrowsableJournal(Journal, Protocol):
+    """A journal that can be looked into beside the sessions' work, as a service does.
+
+    What is read here takes nothing over: the sessions go on as if nobody had looked.
+    """
+
+    async def recorded(self, key: SessionKey) -> Recorded:
+        """What is known of a session, as :meth:`Journal.load` has it.
+
+        Raises:
+            JournalCorrupt: the session's record cannot be read.
+        """
+        ...
+
+    async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
+        """The first events of a session behind position ``after``, as far as they are kept.
+
+        Older ones may be gone: then the first that is given has a position beyond ``after + 1``.
+
+        Args:
+            key: the session.
+            after: a position, or 0 for all of them.
+            limit: how many at most.
+
+        Raises:
+            JournalCorrupt: the session's record cannot be read.
+        """
+        ...
+
+    async def sessions(
+        self, tenant: str | None, after: SessionKey | None, limit: int
+    ) -> Sequence[SessionKey]:
+        """The names of some sessions, in their order.
+
+        Args:
+            tenant: of this tenant, or of all.
+            after: the last one that was given before.
+            limit: how many at most.
         """
         ...

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from ..messages.events import Progressed
 from .base import Commit, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..messages.events import Entry
+    from ..messages.events import Entry, Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 class _Kept:
     """What is kept of one session."""
 
-    __slots__ = ("entries", "history", "snapshot")
+    __slots__ = ("entries", "history", "older", "snapshot")
 
     def __init__(self) -> None:
         self.snapshot: object | None = None
         self.entries: list[Entry] = []
         self.history: deque[HistoryEntry] | None = None
+        self.older: deque[Entry] | None = None
+        """Entries that the snapshot stands for."""
 
 
 class MemoryJournal:
@@ -33,16 +36,20 @@ class MemoryJournal:
     Args:
         keep_history: entries of a session's history that are kept; older ones are forgotten, so
             that a bot that runs for months does not grow.
+        keep_entries: entries of a session that are kept beyond what its state needs, for those who
+            look at what happened; as many as a service wants to give again to who was away.
 
     Raises:
-        ValueError: ``keep_history`` is negative.
+        ValueError: ``keep_history`` or ``keep_entries`` is negative.
     """
 
-    def __init__(self, *, keep_history: int = 200) -> None:
-        if keep_history < 0:
-            msg = f"keep_history is a number of entries, not {keep_history}: give 0 or more"
-            raise ValueError(msg)
+    def __init__(self, *, keep_history: int = 200, keep_entries: int = 0) -> None:
+        for name, number in (("keep_history", keep_history), ("keep_entries", keep_entries)):
+            if number < 0:
+                msg = f"{name} is a number of entries, not {number}: give 0 or more"
+                raise ValueError(msg)
         self._keep_history = keep_history
+        self._keep_entries = keep_entries
         self._sessions: dict[SessionKey, _Kept] = {}
         self._committed = Commit(done=True)
 
@@ -75,6 +82,10 @@ class MemoryJournal:
         """Take ``state`` for all entries so far, and forget those."""
         kept = self._sessions[key]
         kept.snapshot = state
+        if self._keep_entries:
+            if kept.older is None:
+                kept.older = deque(maxlen=self._keep_entries)
+            kept.older += kept.entries
         kept.entries = []
 
     def load(self, key: SessionKey) -> Recorded:
@@ -91,3 +102,33 @@ class MemoryJournal:
         if not entries or limit <= 0:
             return ()
         return tuple(reversed(tuple(islice(reversed(entries), limit))))
+
+    # --- for those who look ---
+
+    async def recorded(self, key: SessionKey) -> Recorded:
+        """The last snapshot and the entries since."""
+        return self.load(key)
+
+    async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
+        """The first events behind ``after``, as far as they are kept."""
+        kept = self._sessions.get(key)
+        if kept is None:
+            return ()
+        events = (
+            event
+            for entry in chain(kept.older or (), kept.entries)
+            for event in (entry.events(key) if isinstance(entry, Progressed) else (entry,))
+            if (event.position or 0) > after
+        )
+        return tuple(islice(events, limit))
+
+    async def sessions(
+        self, tenant: str | None, after: SessionKey | None, limit: int
+    ) -> Sequence[SessionKey]:
+        """The names of some sessions, in their order."""
+        wanted = (
+            key
+            for key in self._sessions
+            if (tenant is None or key.tenant == tenant) and (after is None or key > after)
+        )
+        return sorted(wanted)[:limit]

@@ -243,12 +243,17 @@ class Saved(Event):
 
 
 class Delta(Event):
-    """A piece of the reply's preview; streamed, not journaled."""
+    """A piece of the reply's preview; streamed, not journaled.
+
+    Args:
+        start: characters of the preview before this piece.
+    """
 
     kind: Literal["delta"] = "delta"
     turn: int
     attempt: int
     text: str
+    start: int = 0
 
 
 class StopRequested(Event):

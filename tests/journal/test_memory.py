@@ -156,6 +156,41 @@ async def test_two_hundred_entries_of_history_are_kept_unless_told_otherwise() -
 def test_a_negative_length_of_history_is_refused() -> None:
     with pytest.raises(ValueError, match=r"not -1: give 0 or more"):
         MemoryJournal(keep_history=-1)
+    with pytest.raises(ValueError, match=r"keep_entries is a number of entries, not -1"):
+        MemoryJournal(keep_entries=-1)
+
+
+# For those who look.
+
+
+async def test_events_are_given_from_a_position_on_and_a_few_at_a_time() -> None:
+    journal = MemoryJournal()
+    journal.append(ANN, [entry(number) for number in range(1, 6)])
+    assert [event.position for event in await journal.events(ANN, 2)] == [3, 4, 5]
+    assert [event.position for event in await journal.events(ANN, 0, limit=2)] == [1, 2]
+    assert list(await journal.events(ANN, 5)) == []
+    assert list(await journal.events(BOB, 0)) == []
+
+
+async def test_events_before_a_snapshot_are_gone_unless_they_are_to_be_kept() -> None:
+    forgets, keeps = MemoryJournal(), MemoryJournal(keep_entries=3)
+    for journal in (forgets, keeps):
+        journal.append(ANN, [entry(number) for number in range(1, 6)])
+        journal.snapshot(ANN, "a state")
+        journal.append(ANN, [entry(6)])
+    assert [event.position for event in await forgets.events(ANN, 0)] == [6]
+    assert [event.position for event in await keeps.events(ANN, 0)] == [3, 4, 5, 6]
+    assert (await keeps.recorded(ANN)) == keeps.load(ANN)
+
+
+async def test_sessions_are_named_in_order_and_a_few_at_a_time() -> None:
+    journal = MemoryJournal()
+    keys = [SessionKey("t", "b"), SessionKey("", "z"), SessionKey("t", "a")]
+    for key in keys:
+        journal.append(key, [entry(1)])
+    assert list(await journal.sessions(None, None, 9)) == sorted(keys)
+    assert list(await journal.sessions("t", None, 1)) == [SessionKey("t", "a")]
+    assert list(await journal.sessions("t", SessionKey("t", "a"), 9)) == [SessionKey("t", "b")]
 
 
 # What every journal gives.

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+
+from wavebreak import ActorSystem, Delta, MemoryJournal, Now, Turn, tool
+from wavebreak.messages.ids import SessionKey
+from wavebreak.testing import gate
+
+
+@tool(effect="read")
+async def search(query: str) -> str:
+    return f"found {query}"
+
+
+async def agent(turn: Turn) -> str:
+    for piece in ("I am ", "looking "):
+        turn.delta(piece)
+    await turn.one(search(turn.text))
+    return "done"
+
+
+async def test_a_session_is_seen_while_it_works_and_not_made_by_looking() -> None:
+    with gate("search").holding(search) as at_search:
+        async with ActorSystem(agent) as system:
+            assert system.view("ann") is None
+            receipt = await system.session("ann").send("a hotel")
+            await at_search.reached()
+            view = system.view("ann")
+            assert view is not None
+            assert (view.status, view.turn, view.wave) == ("running", 1, 1)
+            seen = await system.session("ann").look()
+            assert seen.preview == "I am looking "
+            assert seen.state.running is not None
+            at_search.let_go()
+            await receipt.outcome()
+            assert (await system.session("ann").look()).preview == ""
+            assert system.view("bob") is None
+        assert list(await system.journal.history(SessionKey("", "bob"), 9)) == []
+
+
+async def test_a_piece_of_the_preview_says_where_it_begins() -> None:
+    async with ActorSystem(agent) as system:
+        session = system.session("ann")
+        with session.events() as events:
+            await (await session.send("a hotel")).outcome()
+        starts = [(e.start, e.text) async for e in events if isinstance(e, Delta)]
+    assert starts == [(0, "I am "), (5, "looking ")]
+
+
+async def test_the_turns_that_run_are_listed_and_one_that_stops_is_not_active() -> None:
+    with gate("search").holding(search) as at_search:
+        async with ActorSystem(agent) as system:
+            assert system.active_turns() == {}
+            receipt = await system.session("ann", tenant="acme").send("a hotel")
+            await at_search.reached()
+            ((key, turn),) = system.active_turns().items()
+            assert key == SessionKey("acme", "ann")
+            assert (turn.turn, turn.active) == (1, True)
+            assert turn.created_at > 0
+            stopped = system.session("ann", tenant="acme").stop()
+            await asyncio.sleep(0)
+            assert [turn.active for turn in system.active_turns().values()] == [False]
+            at_search.let_go()
+            await stopped
+            assert (await receipt.outcome()).status == "cancelled"
+            assert system.active_turns() == {}
+
+
+async def test_cancelling_the_active_turn_ends_it_now_and_starts_no_session() -> None:
+    journal = MemoryJournal()
+    with gate("search").holding(search) as at_search:
+        async with ActorSystem(agent, journal=journal) as system:
+            receipt = await system.session("ann").send("a hotel")
+            await at_search.reached()
+            result = await system.cancel_active("ann", reason="Task cancelled")
+            assert (result.turn, result.outcome) == (1, "stopped")
+            assert (await receipt.outcome()).status == "cancelled"
+            assert (await system.cancel_active("ann", how=Now())).turn is None
+            assert (await system.cancel_active("nobody")).turn is None
+    assert list(await journal.sessions(None, None, 9)) == [SessionKey("", "ann")]
