@@ -24,7 +24,7 @@ REPLAY_ARGS ?=
 
 # The package's folders as mypy wants them; tests/test_house.py holds pyproject's list to the tree.
 FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__init__.py \
-	messages/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
+	messages/__init__.py service/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
 MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
 
 .PHONY: help run test test-fast explore check format bench docs clean

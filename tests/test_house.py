@@ -332,7 +332,8 @@ def test_wheel_and_sdist_have_the_package_and_nothing_else(tmp_path: Path) -> No
         check=True,
     )
     package = {
-        str(Path("wavebreak", path.relative_to(ROOT))) for path in files_of_the_package()
+        str(Path("wavebreak", path.relative_to(ROOT)))
+        for path in [*files_of_the_package(), *ROOT.glob("service/static/*")]
     } | {"wavebreak/py.typed"}
     (wheel,) = tmp_path.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}

@@ -1,0 +1,242 @@
+"""What a stream tells: a session's events from some position on, without gap or duplicate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic import BaseModel
+
+from ..messages.events import Delta, Event, TurnRestarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from ..actors.hub import EventStream
+    from ..journal.base import BrowsableJournal
+    from ..messages.ids import SessionKey
+    from .state import Standing
+
+_PAGE: Final = 500
+"""Events that are read from the journal at a time."""
+
+
+class Gap(BaseModel):
+    """Events in between are not kept any more: ask for the session as it is.
+
+    Args:
+        after: the last position that the reader has.
+        next: the position from which on the stream goes on.
+    """
+
+    after: int
+    next: int
+
+
+class CatchUp(BaseModel):
+    """What the running turn has shown of its reply so far; stands for the deltas that are gone.
+
+    Args:
+        turn: the turn.
+        attempt: its attempt.
+        text: the whole preview; it takes the place of what was shown before.
+    """
+
+    turn: int
+    attempt: int
+    text: str
+
+
+class Closed(BaseModel):
+    """The stream ends.
+
+    Args:
+        reason: why; "shutdown", "too_slow" and "revoked" are not the conversation's doing.
+    """
+
+    reason: str
+
+
+class Item(NamedTuple):
+    """One thing that a stream tells; ``position`` is its id, if it has one."""
+
+    kind: str
+    data: str
+    position: int | None = None
+    event: Event | None = None
+
+
+def item_of(event: Event) -> Item:
+    """An event as a stream tells it."""
+    return Item(getattr(event, "kind", "event"), event.model_dump_json(), event.position, event)
+
+
+def closed(reason: str) -> Item:
+    """The last item of a stream."""
+    return Item("close", Closed(reason=reason).model_dump_json())
+
+
+class Feed:
+    """The events of one session behind a position: those of the journal, then the live ones.
+
+    Subscribed from when it is made to :meth:`close`, best by ``with``. Waiting for it may be
+    broken off at any moment: nothing is lost by that.
+
+    Args:
+        key: the session.
+        live: its events from now on.
+        journal: where the older ones are.
+        standing: tells how the session is.
+        after: the position behind which to begin; None for nothing that was.
+        has: the position of the last event that the reader has, if ``wanted`` has to see earlier
+            ones to know what it wants.
+        wanted: of which events to tell; of all if not given.
+        over: whether there is nothing to wait for, after what was; asked when that is known.
+    """
+
+    def __init__(
+        self,
+        key: SessionKey,
+        live: EventStream,
+        journal: BrowsableJournal,
+        standing: Callable[[], asyncio.Future[Standing]],
+        *,
+        after: int | None = None,
+        has: int = 0,
+        wanted: Callable[[Event], bool] | None = None,
+        over: Callable[[Standing], bool] | None = None,
+    ) -> None:
+        self._key = key
+        self._live = live
+        self._journal = journal
+        self._standing = standing
+        self._after = after
+        self._has = has
+        self._wanted = wanted
+        self._over = over
+        self._ended = False
+        self._ready: deque[Item] = deque()
+        self._floor = 0
+        self._told: Standing | None = None
+        self._replayed = False
+        self._begins_anew = 0
+        self._step: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Subscribe no more."""
+        self._live.close()
+        if self._step is not None:
+            self._step.cancel()
+
+    async def begin(self) -> None:
+        """See how the session is; what happens from here on is told."""
+        if self._told is None:
+            await self._go_back()
+
+    async def next(self) -> Item | None:
+        """The next item; None at the end, which comes when the system closes.
+
+        Raises:
+            SubscriberTooSlow: the reader fell too far behind.
+            JournalCorrupt: the session's record cannot be read.
+        """
+        while not self._ready:
+            if self._ended:
+                return None
+            if not self._replayed:
+                await self._go_back()
+            elif self._over is not None and self._told is not None and self._over(self._told):
+                self._ended = True
+            else:
+                await self._listen()
+        return self._ready.popleft()
+
+    async def _listen(self) -> None:
+        try:
+            event = await anext(self._live)
+        except StopAsyncIteration:
+            self._ended = True
+            self._ready.append(closed("shutdown"))
+        else:
+            self._take(event)
+
+    def at_hand(self) -> Item | None:
+        """The next item if it is there already."""
+        return self._ready.popleft() if self._ready else None
+
+    async def _go_back(self) -> None:
+        """Read a little of what was; in a task of its own, so that who waits may be broken off."""
+        if self._step is None:
+            work = self._begin() if self._told is None else self._read()
+            self._step = asyncio.get_running_loop().create_task(work)
+        await asyncio.shield(self._step)
+        self._step = None
+
+    async def _begin(self) -> None:
+        self._told = await self._standing()
+        position, after = self._told.position, self._after
+        if after is None:
+            self._floor = position
+            return
+        self._floor = min(after, position)
+        has = max(after, self._has)
+        if has > position:  # ids of another life: what they stand for is not here
+            self._ready.append(_gap(has, position + 1))
+            self._floor = self._has = position
+        elif after < position:
+            first = await self._journal.events(self._key, after, 1)
+            begins = (first[0].position if first else None) or position + 1
+            if begins > has + 1:
+                self._ready.append(_gap(has, begins))
+            self._floor = begins - 1
+
+    async def _read(self) -> None:
+        """Read what was up to the look that was taken; what came later is among the live ones."""
+        told = self._told
+        assert told is not None, "it was looked at before"
+        if self._floor < told.position:
+            events = await self._journal.events(self._key, self._floor, _PAGE)
+            for event in events:
+                if (event.position or 0) <= told.position:
+                    self._take(event)
+            if len(events) == _PAGE and self._floor < told.position:
+                return
+        self._floor = max(self._floor, told.position)
+        self._replayed = True
+        if told.preview:
+            caught = CatchUp(turn=told.turn, attempt=told.attempt, text=told.preview)
+            self._ready.append(Item("catch_up", caught.model_dump_json()))
+
+    def _take(self, event: Event) -> None:
+        if event.position is not None:
+            if event.position <= self._floor:
+                return
+            self._floor = event.position
+        elif isinstance(event, Delta) and self._is_past(event):
+            return
+        elif isinstance(event, TurnRestarted):
+            self._begins_anew = event.turn
+        wanted = self._wanted is None or self._wanted(event)
+        if wanted and self._floor > self._has:
+            self._ready.append(item_of(event))
+
+    def _is_past(self, delta: Delta) -> bool:
+        """Whether the look that was taken has this piece already."""
+        told = self._told
+        if told is None or delta.turn > told.turn or delta.turn == self._begins_anew:
+            return False
+        if delta.turn < told.turn or delta.attempt < told.attempt or not told.attempt:
+            return True
+        return delta.attempt == told.attempt and delta.start < len(told.preview)
+
+
+def _gap(after: int, following: int) -> Item:
+    return Item("gap", Gap(after=after, next=following).model_dump_json())

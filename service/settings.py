@@ -1,0 +1,71 @@
+"""The service's settings: arguments, or variables of the environment that begin WAVEBREAK_."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """How the service is run; ``WAVEBREAK_PORT=9000`` is ``port=9000``.
+
+    Args:
+        host: the address to listen on; another than loopback needs ``tokens``.
+        port: 0 takes any that is free.
+        tokens: a file of tokens, made by ``wavebreak token new``; looked at again when it changes.
+        max_body: bytes of a request's body.
+        header_within: seconds a client has to send the head of its request.
+        body_within: seconds it has for the body.
+        heartbeat: seconds of silence after which a stream shows that it is alive.
+        slow_after: seconds a stream may wait for its reader before it is cut off.
+        longest_wait: seconds that ``wait`` may ask for.
+        most_streams: event streams at a time, of all clients.
+        most_requests: requests at work at a time, streams not counted.
+        most_connections: connections at a time.
+        rate: requests a second that a token may make for good.
+        burst: requests it may make at once.
+        page: whether there is a page at ``/``.
+        chat_routes: whether there are the routes of MindRoot's chat.
+        proxies: addresses of proxies whose ``X-Forwarded-*`` headers count.
+        secure_cookie: whether the page's cookie goes over TLS only.
+        drain_within: seconds that requests have to end in when the service ends.
+        log_texts: whether the texts of messages may be logged.
+        debug: whether everything is logged.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WAVEBREAK_", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+    tokens: Path | None = None
+    max_body: PositiveInt = 1 << 20
+    header_within: PositiveFloat = 10.0
+    body_within: PositiveFloat = 30.0
+    heartbeat: PositiveFloat = 15.0
+    slow_after: PositiveFloat = 10.0
+    longest_wait: PositiveFloat = 300.0
+    most_streams: PositiveInt = 2_000
+    most_requests: PositiveInt = 1_000
+    most_connections: PositiveInt = 5_000
+    rate: PositiveFloat = 500.0
+    burst: PositiveInt = 1_000
+    page: bool = True
+    chat_routes: bool = True
+    proxies: tuple[str, ...] = ()
+    secure_cookie: bool = False
+    drain_within: PositiveFloat = 5.0
+    log_texts: bool = False
+    debug: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

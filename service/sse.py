@@ -1,0 +1,173 @@
+"""Server-sent events as a response: heartbeats, slow readers cut off, nobody left subscribed.
+
+FastAPI's own streams notice that a client has gone when they next write, and wait for a slow one
+without end. So this is a response of our own; what it writes is formatted by FastAPI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final, Protocol
+
+from fastapi.responses import Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from loguru import logger
+
+from ..messages.errors import SubscriberTooSlow
+from .feed import Item, closed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+MEDIA_TYPE: Final = "text/event-stream"
+_CHUNK: Final = 1 << 16
+"""Bytes after which what is at hand is written."""
+
+
+class Source(Protocol):
+    """What a response streams."""
+
+    async def next(self) -> Item | None:
+        """The next item; None at the end. May be broken off."""
+        ...
+
+    def at_hand(self) -> Item | None:
+        """The next item if it is there already."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+def wire(item: Item) -> bytes:
+    """An item as it goes out."""
+    return format_sse_event(
+        data_str=item.data,
+        event=item.kind,
+        id=None if item.position is None else str(item.position),
+    )
+
+
+class EventsResponse(Response):
+    """Streams a source's items until it ends, or its reader goes, or is too slow.
+
+    Args:
+        source: what is streamed; it is closed in any case.
+        heartbeat: seconds of silence after which a comment is sent.
+        slow_after: seconds the reader may take for what was written.
+        counts: whether the reader may still read; looked at before each write.
+        ended: called when the stream has ended in any way.
+        headers: of the response.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        heartbeat: float,
+        slow_after: float,
+        counts: Callable[[], bool],
+        ended: Callable[[], None],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            None,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
+        )
+        del self.headers["content-length"]
+        self._source = source
+        self._heartbeat = heartbeat
+        self._slow_after = slow_after
+        self._counts = counts
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the end."""
+        del scope
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(self._write(send))
+        gone = loop.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._source.close()
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+            self._ended()
+        if not work.cancelled() and (error := work.exception()) is not None:
+            raise error
+
+    async def _write(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        try:
+            # So that a client sees at once that it listens.
+            await self._send(send, KEEPALIVE_COMMENT)
+            while (chunk := await self._chunk()) is not None:
+                await self._send(send, chunk)
+            await self._send(send, b"", more=False)
+        except _TooSlowToWrite:
+            logger.info("a reader of events is too slow, and is cut off")
+
+    async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        try:
+            async with asyncio.timeout(self._slow_after):
+                await send(message)
+        except TimeoutError as error:
+            raise _TooSlowToWrite from error
+
+    async def _chunk(self) -> bytes | None:
+        """What there is to write; waits for it. None at the end."""
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                item = await self._source.next()
+        except TimeoutError:
+            return KEEPALIVE_COMMENT if self._counts() else self._last("revoked")
+        except SubscriberTooSlow:
+            return self._last("too_slow")
+        if item is None:
+            return None
+        if not self._counts():
+            return self._last("revoked")
+        parts = [wire(item)]
+        size = len(parts[0])
+        while size < _CHUNK and (further := self._source.at_hand()) is not None:
+            parts.append(wire(further))
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    def _last(self, reason: str) -> bytes:
+        self._source.close()
+        self._source = _Nothing()
+        return wire(closed(reason))
+
+
+class _Nothing:
+    """A source that has ended."""
+
+    async def next(self) -> None:
+        """Nothing more."""
+
+    def at_hand(self) -> None:
+        """Nothing more."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class _TooSlowToWrite(Exception):
+    """The reader does not take what was written."""
+
+
+async def _until_gone(receive: Receive) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while (await receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+
+from wavebreak import Turn, tool
+from wavebreak.testing import gate
+
+from .asking import serving, system_of
+
+
+@tool(effect="read")
+async def search(query: str) -> str:
+    return f"found {query}"
+
+
+async def searching(turn: Turn) -> str:
+    return await turn.one(search(turn.text))
+
+
+HELLO = [{"type": "text", "text": "hello"}]
+
+
+async def test_a_message_of_parts_is_a_task_that_can_be_cancelled() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            sent = (
+                await ask.post("/chat/log1/send", [*HELLO, {"type": "text", "text": "you"}])
+            ).json()
+            assert sent["status"] == "ok"
+            await at_search.reached()
+            view = await system_of(ask).session("log1").look()
+            assert view.state.running is not None
+            assert view.state.running.messages[0].message.as_text() == "hello\nyou"
+            other = await ask.post("/chat/log1/nonsense/cancel")
+            assert other.status == 404
+            answer = await ask.post(f"/chat/log1/{sent['task_id']}/cancel")
+            assert answer.json() == {"status": "ok", "message": "Task cancelled successfully"}
+            assert system_of(ask).active_turns() == {}
+
+
+async def test_active_tasks_are_listed_by_log() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            for log in ("log1", "log2"):
+                await ask.post(f"/chat/{log}/send", HELLO)
+            await at_search.reached()
+            every = (await ask.get("/chat/active_send_tasks")).json()
+            assert every["status"] == "ok"
+            assert set(every["active_tasks"]) == {"log1", "log2"}
+            one = (await ask.get("/chat/log2/active_tasks")).json()["active_tasks"]
+            assert one == {"log2": every["active_tasks"]["log2"]}
+            assert one["log2"]["active"] is True
+            assert one["log2"]["created_at"] > 0
+            at_search.let_go()
+            await asyncio.sleep(1)
+            empty = {"status": "ok", "active_tasks": {}}
+            assert (await ask.get("/chat/active_send_tasks")).json() == empty
+            assert (await ask.get("/chat/log1/active_tasks")).json() == empty
+
+
+async def test_a_cancel_ends_every_stream_of_the_session_after_its_terminal_event() -> None:
+    with gate("search").holding(search) as at_search:
+        async with (
+            serving(searching) as ask,
+            ask.listening("/chat/log1/events") as one,
+            ask.listening("/chat/log1/events") as two,
+            ask.listening("/chat/log2/events") as other,
+        ):
+            await ask.post("/chat/log1/send", HELLO)
+            await at_search.reached()
+            answer = await ask.post("/chat/log1/cancel_send_task")
+            assert answer.json() == {"status": "cancelled", "log_id": "log1"}
+            for heard in (one, two):
+                events = await heard.rest()
+                kinds = [event.kind for event in events]
+                assert kinds.count("turn_ended") == 1
+                assert kinds[-2:] == ["turn_ended", "close"]
+                assert events[-1].data == "Task cancelled"
+            assert other.chunks.empty()
+            nothing = await ask.post("/chat/log1/cancel_send_task")
+            assert nothing.json() == {"status": "error", "message": "No active task found"}
+    assert system_of(ask).subscribers == 0
+
+
+async def test_a_turn_that_finishes_closes_no_stream() -> None:
+    async with serving(searching) as ask, ask.listening("/chat/log1/events") as heard:
+        for _ in range(2):
+            await ask.post("/chat/log1/send", HELLO)
+            events = await heard.until("message_ended")
+            assert events[-2].json()["reply"]["text"] == "found hello"
+
+
+async def test_the_chat_routes_can_be_left_out() -> None:
+    async with serving(searching, chat_routes=False, page=False) as ask:
+        assert (await ask.post("/chat/log1/send", HELLO)).status == 404
+        assert (await ask.get("/")).status == 404
