@@ -36,7 +36,7 @@ help: ## this list
 run: $(VENV)/run.stamp ## the main job: the hotel concierge, in the terminal or as a script
 	@$(BIN)/python examples/concierge.py
 
-test: $(VENV)/dev.stamp ## all of the tests
+test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## all of the tests
 	@$(BIN)/pytest $(ARGS)
 
 test-fast: $(VENV)/dev.stamp ## the tests that are not marked slow
@@ -69,6 +69,15 @@ bench: $(VENV)/run.stamp ## the hot path beside bare asyncio, and the replay of 
 
 docs: $(VENV)/run.stamp ## draw the pictures and tables of the documentation from the code
 	@$(BIN)/python docs/draw_states.py
+
+# The tests of the page need Debian's chromium, and are skipped without it.
+$(VENV)/browser.stamp: $(VENV)/made.stamp
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing chromium, for the tests of the page"; \
+		{ apt-get install -qq -y chromium || { apt-get update -qq && apt-get install -qq -y chromium; }; } \
+			>/dev/null 2>&1 || echo "chromium cannot be installed: the tests of the page are skipped"; \
+	fi
+	@touch $@
 
 clean: ## remove all that make has made
 	rm -rf $(VENV) .types build dist wavebreak.egg-info

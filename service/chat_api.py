@@ -13,7 +13,7 @@ from ..messages.message import Attachment
 from ..messages.policies import Now
 from ..messages.reasons import TurnOutcome
 from .feed import Feed, Item
-from .guard import Reader, Sender, SessionId, Stopper, Tenant, key_of, tenants_of
+from .guard import MessageId, Reader, Sender, SessionId, Stopper, Tenant, key_of, tenants_of
 from .problems import ProblemError, documented
 from .sse import MEDIA_TYPE, EventsResponse
 
@@ -173,7 +173,7 @@ async def events(log_id: SessionId, caller: Reader, tenant: Tenant = None) -> Ev
 
 @router.post("/{log_id}/{task_id}/cancel", responses=documented(401, 403, 404, 422, 429, 500, 503))
 async def cancel(
-    log_id: SessionId, task_id: SessionId, caller: Stopper, tenant: Tenant = None
+    log_id: SessionId, task_id: MessageId, caller: Stopper, tenant: Tenant = None
 ) -> Ok:
     """Cancel a task: the turn that works on that message, or the message while it waits."""
     key = key_of(caller, log_id, tenant)

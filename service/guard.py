@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AfterValidator
 
 from ..messages.ids import SessionKey
 from .access import ANY_TENANT, Scope, TokenRule
+from .limits import in_full
 from .problems import ProblemError, not_found
 from .state import Service
 
@@ -110,7 +112,12 @@ Sender = Annotated[Caller, Depends(_needing(Scope.SEND))]
 Stopper = Annotated[Caller, Depends(_needing(Scope.STOP))]
 Admin = Annotated[Caller, Depends(_needing(Scope.ADMIN))]
 
-SessionId = Annotated[str, Path(min_length=1, max_length=512, description="the session's id")]
+SessionId = Annotated[
+    str,
+    Path(min_length=1, max_length=512, description="the session's id"),
+    AfterValidator(in_full),
+]
+MessageId = Annotated[str, Path(min_length=1, max_length=512), AfterValidator(in_full)]
 Tenant = Annotated[
     str | None,
     Query(max_length=512, description="the session's tenant; by default the token's"),

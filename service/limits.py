@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from starlette.exceptions import HTTPException
 
@@ -78,12 +79,29 @@ class Intake:
         if _length_of(scope) > settings.max_body:
             await answer(_too_large(settings.max_body))(scope, receive, send)
             return
+        if b"%2" in scope.get("raw_path", b""):
+            scope["path"] = _with_slashes_apart(scope)
         service.requests += 1
         try:
             body = _Body(receive, settings.body_within, settings.max_body)
             await self._app(scope, body, send)
         finally:
             service.requests -= 1
+
+
+SLASH: Final = "\ue000"
+"""What a slash within a name is between the address and the route; see :func:`in_full`."""
+
+
+def _with_slashes_apart(scope: Scope) -> str:
+    """The path, in which a slash that was written ``%2F`` does not end a name."""
+    raw: str = scope["raw_path"].decode("ascii", "replace").partition("?")[0]
+    return unquote(raw.replace("%2F", quote(SLASH)).replace("%2f", quote(SLASH)))
+
+
+def in_full(name: str) -> str:
+    """A name out of a path, with its slashes."""
+    return name.replace(SLASH, "/")
 
 
 def _length_of(scope: Scope) -> int:

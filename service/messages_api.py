@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 from loguru import logger
 
@@ -16,7 +16,7 @@ from ..messages.errors import Detached, WavebreakError
 from ..messages.events import Event, MessageAccepted, MessageEnded, TurnStarted
 from ..messages.message import MessageOutcome
 from .feed import Feed, Item, closed
-from .guard import Reader, Sender, SessionId, Tenant, key_of
+from .guard import MessageId, Reader, Sender, SessionId, Tenant, key_of
 from .models import Accepted, MessageIn
 from .problems import ProblemError, documented, not_found
 from .sse import MEDIA_TYPE, EventsResponse
@@ -225,7 +225,7 @@ def _feed_of(service: Service, key: SessionKey, message_id: str, after: int | No
 )
 async def read_outcome(
     session_id: SessionId,
-    message_id: Annotated[str, Path(min_length=1, max_length=512)],
+    message_id: MessageId,
     caller: Reader,
     tenant: Tenant = None,
     wait: Annotated[float, Query(ge=0, le=3600, description="seconds to wait for the end")] = 0.0,

@@ -98,8 +98,6 @@ class _Server(uvicorn.Server):
 def _config(app: Any, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         http=_punctual(settings),
         ws="none",
         lifespan="off",
@@ -163,7 +161,7 @@ async def serve(
     config = _config(app, settings)
     server = _Server(config)
     with _signals(None if stop is not None else ends):
-        sock = await asyncio.to_thread(_listening, config)
+        sock = await asyncio.to_thread(_listening, settings.host, settings.port)
         running: asyncio.Task[None] | None = None
         try:
             async with system:
@@ -191,15 +189,16 @@ async def _either(running: asyncio.Task[None], ends: asyncio.Event) -> None:
         ending.cancel()
 
 
-def _listening(config: uvicorn.Config) -> socket.socket:
+def _listening(host: str, port: int) -> socket.socket:
     try:
-        return config.bind_socket()
-    except SystemExit as error:  # uvicorn's way to say so
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except OSError as error:
         msg = (
-            f"{config.host}:{config.port} cannot be listened on: something else does, or it may "
-            "not be; WAVEBREAK_PORT=0 takes any that is free"
+            f"{host}:{port} cannot be listened on ({error.strerror or error}): end what does, or "
+            "take another; WAVEBREAK_PORT=0 takes any that is free"
         )
-        raise OSError(msg) from error
+        raise OSError(error.errno, msg) from error
 
 
 def _in_address(host: str) -> str:

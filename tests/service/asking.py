@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from wavebreak import ActorSystem, MemoryJournal
 from wavebreak.service import Access, Scope, ServiceSettings, create_app, new_token
@@ -206,8 +206,8 @@ class Asking:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path,
-            "raw_path": quote(path).encode(),
+            "path": unquote(path),
+            "raw_path": quote(path, safe="/%").encode(),
             "query_string": urlencode(params).encode(),
             "root_path": "",
             "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in lines.items()],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import quote
 
 from wavebreak import Turn, tool
 from wavebreak.testing import gate
@@ -147,3 +148,12 @@ async def test_the_token_says_what_it_allows() -> None:
             "scopes": ["admin"],
             "tenants": ["*"],
         }
+
+
+async def test_a_session_may_have_any_name() -> None:
+    async with serving(searching) as ask:
+        for name in ("telegram/12", "a b", "100%", "%2F", "ä/ö?#", "events"):
+            path = f"/v1/sessions/{quote(name, safe='')}"
+            sent = await ask.post(f"{path}/messages", {"text": "x"}, wait=9)
+            assert sent.json()["session_id"] == name
+            assert (await ask.get(path)).json()["session_id"] == name
