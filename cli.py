@@ -36,7 +36,7 @@ from .service.client import Client
 from .service.saved import saved_page
 from .service.talk import talk
 from .service.target import load, system_of
-from .service.terminal import in_a_line, session_tree, sessions_table
+from .service.terminal import in_a_line, session_tree, sessions_table, supervision_tree
 from .service.token_app import token_app
 
 app = App(
@@ -46,6 +46,8 @@ app = App(
 )
 app.command(token_app)
 app.register_install_completion_command()
+
+PolicyName = Literal["after_wave", "now", "enqueue", "steer", "collect", "reject", "aside"]
 
 _KEPT = 10_000
 """Entries of a session that are kept in memory for who was away."""
@@ -212,7 +214,7 @@ def send(
     /,
     *,
     wait: float = 300.0,
-    policy: Literal["after_wave", "now", "enqueue"] | None = None,
+    policy: PolicyName | None = None,
     message_id: str | None = None,
     where: Where = _HERE,
 ) -> None:
@@ -355,6 +357,23 @@ async def _events_up_to(client: Client, session: str, position: int) -> list[dic
             if reached >= position:
                 break
     return told
+
+
+@app.command
+def tree(*, limit: int = 20, where: Where = _HERE) -> None:
+    """Show the supervision tree.
+
+    Args:
+        limit: how many sessions and runtimes to list.
+        where: which service.
+    """
+
+    async def ask() -> Any:
+        async with where.client() as client:
+            return await client.get("/v1/tree", limit=limit)
+
+    root = asyncio.run(ask())
+    _show(where, root, supervision_tree(root))
 
 
 @app.command

@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
     from .actors.counters import Metrics
     from .actors.hub import EventStream
-    from .actors.requests import StopResult
     from .actors.turn import Turn
     from .journal.base import Journal
     from .messages.dead_letters import DeadLetter
@@ -587,6 +586,23 @@ class ActorSystem:
         """
         cells = tuple(self._running().door.cells.items())
         return dict(active_turns((key, cell.ref) for key, cell in cells))
+
+    def sweep(self, *, tenant: str | None = None) -> list[SessionKey]:
+        """Let all sessions go that are at rest, without waiting until they were so for long.
+
+        They are in the journal, and come back with their next message. On the loop's thread.
+
+        Args:
+            tenant: of this tenant, or of all.
+
+        Returns:
+            those that were let go.
+
+        Raises:
+            SystemClosed: the system does not run.
+        """
+        directory = self._running().door.place.actor
+        return [] if directory is None else directory.sweep(tenant)
 
     def cancel_active(
         self,

@@ -178,10 +178,13 @@ async def cancel(
     """Cancel a task: the turn that works on that message, or the message while it waits."""
     key = key_of(caller, log_id, tenant)
     standing = await caller.service.standing(key)
-    running = None if standing.state is None else standing.state.running
-    if running is None or task_id not in {each.message.message_id for each in running.messages}:
+    state = standing.state
+    known = None if state is None else state.remembered.get(task_id)
+    if state is None or known is None or known.outcome is not None:
         raise ProblemError(404, "not-found", "Task not found")
-    await caller.service.session(key).stop(Now(), reason=CANCELLED)
+    session = caller.service.session(key)
+    if not (await session.withdraw(task_id)).done:
+        await session.stop(Now(), reason=CANCELLED)
     return Ok(message="Task cancelled successfully")
 
 
@@ -220,3 +223,11 @@ def _tasks(turns: Mapping[SessionKey, ActiveTurn]) -> ActiveTasks:
             for key, turn in turns.items()
         }
     )
+
+
+@router.post("/cleanup_completed_tasks", responses=documented(401, 403, 404, 422, 429, 500, 503))
+async def cleanup_completed_tasks(caller: Stopper, tenant: Tenant = None) -> CleanedUp:
+    """Let the sessions go out of memory that are at rest; they come back with their next message."""
+    whose = tenants_of(caller, tenant)
+    swept = caller.service.system.sweep(tenant=whose)
+    return CleanedUp(cleaned_up=sorted(key.session_id for key in swept))

@@ -17,11 +17,12 @@ from ..messages.events import Event, MessageAccepted, MessageEnded, TurnStarted
 from ..messages.message import MessageOutcome
 from .feed import Feed, Item, closed
 from .guard import MessageId, Reader, Sender, SessionId, Tenant, key_of
-from .models import Accepted, MessageIn
+from .models import Accepted, Changed, EditIn, MessageIn
 from .problems import ProblemError, documented, not_found
 from .sse import MEDIA_TYPE, EventsResponse
 
 if TYPE_CHECKING:
+    from ..actors.backlog_requests import Edited, Withdrawal
     from ..actors.future import Future
     from ..messages.ids import SessionKey
     from .guard import Caller
@@ -162,6 +163,7 @@ async def _sent(
         message_id=message_id,
         policy=body.policy,
         deadline=body.deadline,
+        priority=body.priority,
     )
 
 
@@ -246,3 +248,52 @@ async def read_outcome(
         tenant=key.tenant, session_id=key.session_id, message_id=message_id, duplicate=True
     )
     return JSONResponse(accepted.model_dump(mode="json", exclude_none=True), 202)
+
+
+_CHANGES = {
+    409: {"model": Changed, "description": "it is too late: a turn has it, or it has ended"},
+    **documented(400, 401, 403, 404, 408, 413, 422, 429, 500, 503),
+}
+
+
+@router.patch(
+    "/sessions/{session_id}/messages/{message_id}", response_model=Changed, responses=_CHANGES
+)
+async def edit_message(
+    session_id: SessionId,
+    message_id: MessageId,
+    body: EditIn,
+    caller: Sender,
+    tenant: Tenant = None,
+) -> Response:
+    """Replace the text of a message that waits and that no turn has seen."""
+    key = key_of(caller, session_id, tenant)
+    await _known(caller.service, key, message_id)
+    edited = await caller.service.session(key).edit(message_id, body.text)
+    return _changed(edited)
+
+
+@router.delete(
+    "/sessions/{session_id}/messages/{message_id}", response_model=Changed, responses=_CHANGES
+)
+async def withdraw_message(
+    session_id: SessionId, message_id: MessageId, caller: Sender, tenant: Tenant = None
+) -> Response:
+    """Take back a message that waits; it ends as cancelled."""
+    key = key_of(caller, session_id, tenant)
+    await _known(caller.service, key, message_id)
+    return _changed(await caller.service.session(key).withdraw(message_id))
+
+
+async def _known(service: Service, key: SessionKey, message_id: str) -> None:
+    """Make no session by asking for what it does not have."""
+    standing = await service.standing(key)
+    if standing.state is None or message_id not in standing.state.remembered:
+        raise not_found(f"message {message_id!r} in session {key.session_id!r}")
+
+
+def _changed(result: Edited | Withdrawal) -> Response:
+    changed = Changed(**result._asdict())
+    return JSONResponse(
+        changed.model_dump(mode="json", exclude_none=True), 200 if changed.done else 409
+    )

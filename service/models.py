@@ -36,6 +36,7 @@ class MessageIn(Body):
         message_id: de-duplicates; or the header ``Idempotency-Key``.
         policy: what it does to a running turn; by default the session's choice.
         deadline: seconds after which a turn on it times out.
+        priority: those with a higher one are before it as long as they wait.
     """
 
     text: str = Field(default="", max_length=1_000_000)
@@ -44,7 +45,8 @@ class MessageIn(Body):
     metadata: dict[str, Any] = {}
     message_id: Name | None = None
     policy: AnyPolicy | None = None
-    deadline: Annotated[float, Field(gt=0, lt=inf, allow_inf_nan=False)] | None = None
+    deadline: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
 
 
 class Accepted(BaseModel):
@@ -62,6 +64,26 @@ class Accepted(BaseModel):
     outcome: MessageOutcome | None = None
 
 
+class EditIn(Body):
+    """Other words for a message that waits."""
+
+    text: str = Field(max_length=1_000_000)
+
+
+class Changed(BaseModel):
+    """What changing a message that waits came to.
+
+    Args:
+        done: whether it was changed.
+        turn: the turn that has it, when it was too late.
+        outcome: how it had ended before, when it had.
+    """
+
+    done: bool
+    turn: int | None = None
+    outcome: MessageOutcome | None = None
+
+
 class StopIn(Body):
     """How to stop a turn.
 
@@ -69,7 +91,6 @@ class StopIn(Body):
         how: after its wave, or now.
         backlog: what happens to the messages that wait.
         reason: in words.
-        wait: seconds to wait for the turn's end.
     """
 
     how: AnyHow = Field(default=AfterWave())
@@ -161,6 +182,8 @@ class SessionDetail(SessionSummary):
         position: of its last event; where to go on listening from.
         running: the messages of the running turn.
         queue: the messages that wait for a turn.
+        parked: the messages that wait to be resumed.
+        asides: the messages that are answered beside the turns.
         preview: what the running turn has shown of its reply.
         previous: what the turns since the last finished one have left.
     """
@@ -168,6 +191,8 @@ class SessionDetail(SessionSummary):
     position: int
     running: list[PendingMessage]
     queue: list[PendingMessage]
+    parked: list[PendingMessage]
+    asides: list[PendingMessage]
     preview: str = ""
     previous: PartialResults | None = None
 

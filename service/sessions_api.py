@@ -11,8 +11,11 @@ from fastapi import APIRouter, Header, Query
 
 from ..messages.events import Event
 from ..messages.ids import SessionKey
+from ..supervisors.tree import TreeNode
+from .access import ANY_TENANT
 from .feed import Item, closed, item_of
 from .guard import (
+    Admin,
     Anyone,
     Reader,
     SessionId,
@@ -60,6 +63,18 @@ async def read_me(caller: Anyone) -> Whoami:
     """What the token allows."""
     rule = caller.rule
     return Whoami(name=rule.name, scopes=sorted(rule.scopes), tenants=sorted(rule.tenants))
+
+
+@router.get("/tree", responses=documented(401, 403, 422, 429, 500, 503))
+async def read_tree(
+    caller: Admin,
+    limit: Annotated[
+        int, Query(ge=0, le=10_000, description="sessions and runtimes that are listed")
+    ] = 0,
+) -> TreeNode:
+    """The supervision tree; sessions are named only to whom all tenants are open."""
+    everyone = ANY_TENANT in caller.rule.tenants
+    return caller.service.system.tree(limit=limit if everyone else 0)
 
 
 @router.get("/sessions", responses=documented(401, 403, 404, 422, 429, 500, 503))
@@ -269,6 +284,19 @@ async def stop_session(
         return _stopped(key, None)
     session = caller.service.session(key)
     return _stopped(key, await session.stop(how.how, backlog=how.backlog, reason=how.reason))
+
+
+@router.post(
+    "/sessions/{session_id}/resume",
+    status_code=204,
+    responses=documented(401, 403, 404, 422, 429, 500, 503),
+)
+async def resume_session(session_id: SessionId, caller: Stopper, tenant: Tenant = None) -> None:
+    """Let the messages go on that a stop has parked."""
+    key = key_of(caller, session_id, tenant)
+    if (await caller.service.standing(key)).state is None:
+        raise not_found(f"session {session_id!r}")
+    await caller.service.session(key).resume()
 
 
 @router.post("/stop", responses=documented(400, 401, 403, 404, 408, 413, 422, 429, 500, 503))

@@ -69,6 +69,21 @@ def session_tree(session: Mapping[str, Any], turns: list[dict[str, Any]]) -> Tre
     return tree
 
 
+def supervision_tree(node: Mapping[str, Any], into: Tree | None = None) -> Tree:
+    """Who runs under whom."""
+    label = Text.assemble(node["id"], "  ", (node["kind"], "dim"), "  ", _word(node["state"]))
+    if node["detail"]:
+        label.append(f"  {node['detail']}")
+    if node["restarts"]:
+        label.append(f"  restarted {node['restarts']} times", style="yellow")
+    if node["count"] > len(node["children"]):
+        label.append(f"  {node['count']} in all", style="dim")
+    tree = Tree(label) if into is None else into.add(label)
+    for child in node["children"]:
+        supervision_tree(child, tree)
+    return tree
+
+
 def in_a_line(kind: str, event: Mapping[str, Any]) -> Text:
     """An event in a line."""
     position = event.get("position")

@@ -65,6 +65,8 @@ def detail(key: SessionKey, standing: Standing, *, rests: bool) -> SessionDetail
         position=state.position,
         running=[_pending(each) for each in running.messages] if running else [],
         queue=[_pending(each) for each in state.waiting],
+        parked=[_pending(each) for each in state.parked],
+        asides=[_pending(each) for each in state.asides],
         preview=standing.preview,
         previous=state.previous,
     )

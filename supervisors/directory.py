@@ -229,6 +229,20 @@ class SessionDirectory(AsyncioActor):
         elif now - cell.idle_since >= (self._rules.idle_after or 0.0):
             self._let_go(cell)
 
+    def sweep(self, tenant: str | None) -> list[SessionKey]:
+        """Let every session go now that is at rest.
+
+        Args:
+            tenant: of this tenant, or of all.
+
+        Returns:
+            those that were let go.
+        """
+        cells = [c for c in self._door.cells.values() if tenant is None or c.key.tenant == tenant]
+        for cell in cells:
+            self._let_go(cell)
+        return [cell.key for cell in cells if self._door.cells.get(cell.key) is not cell]
+
     def _let_go(self, cell: Cell) -> None:
         """Have an idle session end; nothing is lost with it, and nobody notices."""
         actor = actor_of(cell)

@@ -34,9 +34,11 @@ function loggedOut() {
   $("token").focus();
 }
 
+let me = null;
+
 async function enter() {
   try {
-    await ask("GET", "/v1/me");
+    me = await ask("GET", "/v1/me");
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return loggedOut();
     show("the service does not answer; trying again");
@@ -46,6 +48,7 @@ async function enter() {
   $("app").hidden = false;
   $("logout").hidden = false;
   show("live");
+  $("tree").hidden = !me.scopes.includes("admin");
   await loadSessions();
   follow();
   if (location.hash.length > 1) openSession(decodeURIComponent(location.hash.slice(1)));
@@ -136,6 +139,39 @@ $("open").addEventListener("submit", (event) => {
   openSession($("name").value.trim());
   $("name").value = "";
 });
+
+// --- the supervision tree ---
+
+let treeTimer = null;
+
+function drawNode(node) {
+  const item = document.createElement("li");
+  const words = [node.id, node.state, node.detail].filter(Boolean).join(" · ");
+  const restarts = node.restarts ? `, restarted ${node.restarts} times` : "";
+  const more = node.count > node.children.length ? ` (${node.count} in all)` : "";
+  item.append(`${words}${restarts}${more}`);
+  if (node.children.length) {
+    const list = document.createElement("ul");
+    list.append(...node.children.map(drawNode));
+    item.append(list);
+  }
+  return item;
+}
+
+async function drawTree() {
+  clearTimeout(treeTimer);
+  if (!$("tree").open || $("app").hidden) return;
+  try {
+    const list = document.createElement("ul");
+    list.append(drawNode(await ask("GET", "/v1/tree?limit=20")));
+    $("tree-content").replaceChildren(list);
+  } catch (error) {
+    complain(error);
+  }
+  treeTimer = setTimeout(drawTree, REFRESH);
+}
+
+$("tree").addEventListener("toggle", drawTree);
 
 // --- one session ---
 

@@ -129,6 +129,10 @@ export function createView(root) {
         turn.notes.push("its reply came too late, and was not sent");
       }
     },
+    message_edited(data) {
+      const word = words.get(`message-${data.message_id}`);
+      if (word) word.text = data.text;
+    },
     message_ended(data) {
       note(`message-${data.message_id}`,
            data.status === "answered" ? `answered in turn ${data.turn}` : data.status);

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from wavebreak import Turn, tool
+from wavebreak import ActorSystem, Enqueue, Turn, tool
 from wavebreak.testing import gate
 
 from .asking import serving, system_of
@@ -88,6 +88,31 @@ async def test_a_turn_that_finishes_closes_no_stream() -> None:
             await ask.post("/chat/log1/send", HELLO)
             events = await heard.until("message_ended")
             assert events[-2].json()["reply"]["text"] == "found hello"
+
+
+async def test_a_task_that_waits_is_cancelled_alone() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(ActorSystem(searching, policy=Enqueue())) as ask:
+            await ask.post("/chat/log1/send", HELLO)
+            await at_search.reached()
+            second = (await ask.post("/chat/log1/send", HELLO)).json()["task_id"]
+            assert (await ask.post(f"/chat/log1/{second}/cancel")).status == 200
+            assert len(system_of(ask).active_turns()) == 1
+            assert (await ask.post(f"/chat/log1/{second}/cancel")).status == 404
+            at_search.let_go()
+
+
+async def test_cleaning_up_lets_go_of_what_is_complete_and_of_nothing_else() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            await ask.post("/chat/log1/send", HELLO)
+            await at_search.reached()
+            path = "/chat/cleanup_completed_tasks"
+            assert (await ask.post(path)).json() == {"status": "ok", "cleaned_up": []}
+            at_search.let_go()
+            await asyncio.sleep(1)
+            assert (await ask.post(path)).json() == {"status": "ok", "cleaned_up": ["log1"]}
+            assert (await ask.post(path)).json() == {"status": "ok", "cleaned_up": []}
 
 
 async def test_the_chat_routes_can_be_left_out() -> None:

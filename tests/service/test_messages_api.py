@@ -147,14 +147,69 @@ async def test_a_body_that_is_too_large_is_413_before_it_is_read() -> None:
 
 
 async def test_more_than_may_wait_is_429_and_says_when_to_try_again() -> None:
-    system = ActorSystem(echo, journal=MemoryJournal(), capacity=1)
-    async with serving(system) as ask:
-        session = system.session("ann")
-        session.send("it takes the place of the next until it is read")
-        answer = await ask.post(SEND, {"text": "c", "message_id": "m1"})
-        assert answer.status == 429
-        assert answer.headers["retry-after"] == "1"
-        assert (await ask.post(SEND, {"text": "c", "message_id": "m1"})).status == 202
+    system = ActorSystem(searching, journal=MemoryJournal(), capacity=1)
+    with gate("search").holding(search) as at_search:
+        async with serving(system) as ask:
+            await ask.post(SEND, {"text": "a"})
+            await at_search.reached()
+            waits = {"text": "b", "message_id": "m1", "policy": {"kind": "enqueue"}}
+            assert (await ask.post(SEND, waits)).status == 202
+            refused = {**waits, "message_id": "m2"}
+            answer = await ask.post(SEND, refused)
+            assert answer.status == 429
+            assert answer.headers["retry-after"] == "1"
+            at_search.let_go()
+            await ask.get(f"{SEND}/m1", wait=9)
+            assert (await ask.post(SEND, refused)).status == 202
+
+
+async def test_a_message_that_is_to_be_refused_while_a_turn_runs_is_409() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            await ask.post(SEND, {"text": "a"})
+            await at_search.reached()
+            answer = await ask.post(SEND, {"text": "b", "policy": {"kind": "reject"}})
+            assert (answer.status, answer.json()["type"]) == (409, "urn:wavebreak:problem:rejected")
+            at_search.let_go()
+
+
+async def test_a_message_that_waits_can_be_changed_and_taken_back() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            await ask.post(SEND, {"text": "a", "message_id": "m1"})
+            await at_search.reached()
+            for name in ("m2", "m3"):
+                body = {"text": name, "message_id": name, "policy": {"kind": "enqueue"}}
+                await ask.post(SEND, body)
+            edited = await ask.ask("PATCH", f"{SEND}/m2", {"text": "other words"})
+            assert (edited.status, edited.json()) == (200, {"done": True})
+            assert (await ask.ask("DELETE", f"{SEND}/m3")).json() == {"done": True}
+            late = await ask.ask("PATCH", f"{SEND}/m1", {"text": "too late"})
+            assert (late.status, late.json()) == (409, {"done": False, "turn": 1})
+            assert (await ask.ask("DELETE", f"{SEND}/m9")).status == 404
+            at_search.let_go()
+            outcome = (await ask.get(f"{SEND}/m2", wait=9)).json()
+            assert outcome["reply"]["text"] == "found other words"
+            assert (await ask.get(f"{SEND}/m3")).json()["status"] == "cancelled"
+            gone = await ask.ask("DELETE", f"{SEND}/m2")
+            assert gone.status == 409
+            assert gone.json()["outcome"]["status"] == "answered"
+
+
+async def test_what_a_stop_has_parked_goes_on_when_it_is_resumed() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask:
+            await ask.post(SEND, {"text": "a"})
+            await at_search.reached()
+            body = {"text": "b", "message_id": "m2", "policy": {"kind": "enqueue"}}
+            await ask.post(SEND, body)
+            await ask.post("/v1/sessions/ann/stop", {"how": {"kind": "now"}, "backlog": "park"})
+            at_search.let_go()
+            (parked,) = (await ask.get("/v1/sessions/ann")).json()["parked"]
+            assert parked["message"]["message_id"] == "m2"
+            assert (await ask.post("/v1/sessions/ann/resume")).status == 204
+            assert (await ask.get(f"{SEND}/m2", wait=9)).json()["status"] == "answered"
+            assert (await ask.post("/v1/sessions/nobody/resume")).status == 404
 
 
 async def test_while_the_service_ends_messages_are_refused_and_it_is_not_ready() -> None:

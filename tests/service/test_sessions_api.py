@@ -4,9 +4,11 @@ import asyncio
 from urllib.parse import quote
 
 from wavebreak import Turn, tool
+from wavebreak.messages.ids import SessionKey
+from wavebreak.service import Scope, new_token
 from wavebreak.testing import gate
 
-from .asking import serving, system_of
+from .asking import access_of, serving, system_of
 
 
 @tool(effect="read")
@@ -157,3 +159,39 @@ async def test_a_session_may_have_any_name() -> None:
             sent = await ask.post(f"{path}/messages", {"text": "x"}, wait=9)
             assert sent.json()["session_id"] == name
             assert (await ask.get(path)).json()["session_id"] == name
+
+
+async def test_the_tree_names_sessions_only_to_whom_all_tenants_are_open() -> None:
+    async with serving(searching) as ask:
+        await ask.post(SEND, {"text": "x"}, wait=9)
+        shown = (await ask.get("/v1/tree", limit=10)).body.decode()
+        assert '"sessions"' in shown
+        assert '"ann"' in shown
+        token, rule = new_token("some", [Scope.ADMIN], ["acme"])
+        access_of(ask)._rules = (rule,)
+        hidden = (await ask.bearing(token).get("/v1/tree", limit=10)).body.decode()
+        assert '"sessions"' in hidden
+        assert '"ann"' not in hidden
+
+
+async def test_a_session_that_rests_is_shown_without_being_started() -> None:
+    async with serving(searching) as ask:
+        await ask.post(SEND, {"text": "rome", "message_id": "m1"}, wait=9)
+        system = system_of(ask)
+        assert system.sweep() == [SessionKey("", "ann")]
+        await asyncio.sleep(0.1)
+        assert system.view("ann") is None
+        shown = (await ask.get("/v1/sessions/ann")).json()
+        assert (shown["status"], shown["turn"]) == ("resting", 1)
+        assert (await ask.get("/v1/sessions")).json()["sessions"][0]["status"] == "resting"
+        assert (await ask.get(f"{SEND}/m1")).json()["status"] == "answered"
+        assert (await ask.get("/v1/sessions/ann/turns/1")).json()["outcome"] == "finished"
+        assert (await ask.post("/v1/sessions/ann/stop")).json()["turn"] is None
+        assert system.view("ann") is None
+        async with ask.listening("/v1/sessions/ann/events", after=2) as heard:
+            await heard.until("message_ended")
+            assert system.view("ann") is None
+            again = await ask.post(SEND, {"text": "more"}, wait=9)
+            assert again.json()["outcome"]["turn"] == 2
+            told = await heard.until("message_ended")
+            assert "session_opened" in [event.kind for event in told]
