@@ -27,13 +27,16 @@ FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__in
 	messages/__init__.py service/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
 MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
 
-.PHONY: help run test test-fast explore check format bench docs clean
+.PHONY: help run demo test test-fast explore check format bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
 		printf '  make %-10s %s\n' "$$name" "$$what"; done
 
-run: $(VENV)/run.stamp ## the main job: the hotel concierge, in the terminal or as a script
+run: $(VENV)/run.stamp ## the main job: the hotel concierge as a service, with its page
+	@$(BIN)/wavebreak serve examples/concierge.py:service
+
+demo: $(VENV)/run.stamp ## the hotel concierge in the terminal; without one it plays a conversation
 	@$(BIN)/python examples/concierge.py
 
 test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## all of the tests
@@ -110,7 +113,7 @@ $(VENV)/made.stamp:
 # Without isolation the build takes the pinned setuptools from above, and fetches nothing more.
 $(VENV)/run.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "installing what the examples need"
-	@$(PIP) --no-build-isolation --editable '.[demo]'
+	@$(PIP) --no-build-isolation --editable '.[demo,service]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt

@@ -1,6 +1,7 @@
 """A hotel concierge whom one can interrupt, without any model behind it.
 
     python examples/concierge.py [--speed N] [--script]
+    wavebreak serve examples/concierge.py:service
 
 In a terminal it is a chat: write while it works, and watch it end its wave, keep what it had found
 out, and start again with it. Without a terminal, or with --script, it plays a conversation.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wavebreak import Turn
+    from wavebreak.journal.base import Journal
 
 SCRIPT_SPEED = 3.0
 """How many times faster the script is played: it is to be watched, not waited for."""
@@ -175,6 +177,11 @@ def in_words(offer: Offer) -> str:
         f"  {hotel.name} ({'*' * hotel.stars}), {offer.nightly} euros a night, "
         f"{offer.total} in all; {', '.join(hotel.amenities)}"
     )
+
+
+def service(journal: Journal) -> ActorSystem:
+    """Make the system that `wavebreak serve` serves."""
+    return ActorSystem(concierge, journal=journal, deps={FrontDesk: FrontDesk(1.0)})
 
 
 async def run(*, speed: float, scripted: bool) -> None:
