@@ -227,7 +227,7 @@ def _tasks(turns: Mapping[SessionKey, ActiveTurn]) -> ActiveTasks:
 
 @router.post("/cleanup_completed_tasks", responses=documented(401, 403, 404, 422, 429, 500, 503))
 async def cleanup_completed_tasks(caller: Stopper, tenant: Tenant = None) -> CleanedUp:
-    """Let the sessions go out of memory that are at rest; they come back with their next message."""
+    """Let sessions go out of memory that are at rest; their next message brings them back."""
     whose = tenants_of(caller, tenant)
     swept = caller.service.system.sweep(tenant=whose)
     return CleanedUp(cleaned_up=sorted(key.session_id for key in swept))

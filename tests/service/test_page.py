@@ -161,6 +161,14 @@ CONTRAST: Final = """() => {
 }"""
 
 
+def test_the_supervision_tree_is_there_for_whom_it_is_open(page: Page) -> None:
+    talk(page, "gus", "hello 0")
+    page.wait_for_selector(".word.reply")
+    page.click("#tree summary")
+    page.wait_for_selector("#tree-content li li")
+    assert "sessions" in page.inner_text("#tree-content")
+
+
 def test_what_is_written_is_never_taken_for_html(page: Page) -> None:
     talk(page, "mallory", "<img src=x onerror=alert(1)> 0")
     page.wait_for_selector(".word.reply")

@@ -78,3 +78,19 @@ async def test_cancelling_the_active_turn_ends_it_now_and_starts_no_session() ->
             assert (await system.cancel_active("ann", how=Now())).turn is None
             assert (await system.cancel_active("nobody")).turn is None
     assert list(await journal.sessions(None, None, 9)) == [SessionKey("", "ann")]
+
+
+async def test_a_sweep_lets_go_of_what_rests_and_of_nothing_else() -> None:
+    with gate("search").holding(search) as at_search:
+        async with ActorSystem(agent) as system:
+            await system.session("ann", tenant="acme").send("a hotel")
+            await at_search.reached()
+            assert system.sweep() == []
+            at_search.let_go()
+            await asyncio.sleep(1)
+            assert system.sweep(tenant="other") == []
+            assert system.sweep(tenant="acme") == [SessionKey("acme", "ann")]
+            await asyncio.sleep(0.1)
+            assert system.view("ann", tenant="acme") is None
+            again = await system.session("ann", tenant="acme").send("once more")
+            assert (await again.outcome()).turn == 2
