@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import quote
 
 from loguru import logger
@@ -36,7 +36,13 @@ from .service.client import Client
 from .service.saved import saved_page
 from .service.talk import talk
 from .service.target import load, system_of
-from .service.terminal import in_a_line, session_tree, sessions_table, supervision_tree
+from .service.terminal import (
+    in_a_line,
+    session_tree,
+    sessions_table,
+    supervision_tree,
+    text_of,
+)
 from .service.token_app import token_app
 
 app = App(
@@ -45,7 +51,7 @@ app = App(
     result_action="return_value",
 )
 app.command(token_app)
-app.register_install_completion_command()
+cast("Any", app).register_install_completion_command()
 
 PolicyName = Literal["after_wave", "now", "enqueue", "steer", "collect", "reject", "aside"]
 
@@ -187,11 +193,15 @@ async def _chat(target: str | None, session: str, where: Where) -> None:
     address: asyncio.Future[tuple[str, str | None]] = loop.create_future()
     stop = asyncio.Event()
     system = system_of(load(target), MemoryJournal(keep_entries=_KEPT))
+
+    def started(url: str, token: str | None) -> None:
+        address.set_result((url, token))
+
     serving = asyncio.create_task(
         serve(
             system,
             ServiceSettings(port=0, page=False, tokens=None, host="127.0.0.1"),
-            started=lambda *at: address.set_result(at),
+            started=started,
             stop=stop,
         )
     )
@@ -241,7 +251,7 @@ def send(
     if outcome is None:
         _show(where, accepted, f"accepted as {accepted['message_id']}")
     else:
-        words = (outcome.get("reply") or {}).get("text") or outcome.get("error") or ""
+        words = text_of(outcome.get("reply")) or outcome.get("error") or ""
         _show(where, accepted, words or f"it ended as {outcome['status']}")
 
 

@@ -155,7 +155,7 @@ class BrowsableJournal(Journal, Protocol):
     What is read here takes nothing over: the sessions go on as if nobody had looked.
     """
 
-    async def recorded(self, key: SessionKey) -> Recorded:
+    async def peek(self, key: SessionKey) -> Recorded:
         """What is known of a session, as :meth:`Journal.load` has it.
 
         Raises:

@@ -105,7 +105,7 @@ class MemoryJournal:
 
     # --- for those who look ---
 
-    async def recorded(self, key: SessionKey) -> Recorded:
+    async def peek(self, key: SessionKey) -> Recorded:
         """The last snapshot and the entries since."""
         return self.load(key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -138,6 +139,6 @@ def _check(answer: httpx2.Response) -> None:
         words = str(problem.get("detail") or problem.get("title"))
     except (ValueError, AttributeError):
         words = answer.reason_phrase
-    if answer.status_code == httpx2.codes.UNAUTHORIZED:
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
         words = f"{words}; give it by --token or WAVEBREAK_TOKEN"
     raise ServiceError(f"{words} ({answer.status_code})", answer.status_code)

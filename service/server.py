@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from loguru import logger
@@ -19,6 +19,8 @@ from .settings import ServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from ..system import ActorSystem
 
@@ -50,7 +52,7 @@ class PunctualProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Notice when a head is there, and when one begins."""
-        before = self.cycle
+        before = cast("RequestResponseCycle | None", self.cycle)
         super().data_received(data)
         if self.cycle is not before:
             self._came()

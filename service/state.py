@@ -69,7 +69,7 @@ class Service:
         if not isinstance(journal, BrowsableJournal):
             msg = (
                 f"the journal {journal!r} cannot be looked into: give it events(), sessions() and "
-                "recorded() as BrowsableJournal says, or take another"
+                "peek() as BrowsableJournal says, or take another"
             )
             raise InvalidSetting(msg)
         self.system = system
@@ -95,7 +95,7 @@ class Service:
         if self.system.view(key.session_id, tenant=key.tenant) is not None:
             look = await self.session(key).look()
             return Standing(look.state, look.preview)
-        recorded = await self.journal.recorded(key)
+        recorded = await self.journal.peek(key)
         state = recorded.snapshot
         if not isinstance(state, SessionState):
             if not recorded.entries:

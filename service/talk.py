@@ -13,6 +13,8 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.text import Text
 
+from .terminal import text_of
+
 if TYPE_CHECKING:
     from .client import Client
 
@@ -108,7 +110,7 @@ def _words(kind: str, event: dict[str, Any]) -> Text | None:
         case "said":
             return Text(f"< {event['text']}")
         case "turn_ended" if event["outcome"] == "finished":
-            return Text(f"< {(event['reply'] or {}).get('text', '')}", style="bold")
+            return Text(f"< {text_of(event['reply'])}", style="bold")
         case "turn_ended":
             return Text(f"  the turn was {event['outcome']}", style="yellow")
         case "close":

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..actors.runtime import RuntimeActor
 from ..messages.errors import InvalidSetting
@@ -32,7 +32,8 @@ def load(target: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except AttributeError as error:
-        names = ", ".join(sorted(key for key, value in vars(module).items() if _could_be(value)))
+        inside = cast("dict[str, Any]", vars(module))
+        names = ", ".join(sorted(key for key, value in inside.items() if _could_be(value)))
         msg = f"{place!r} has no {name!r}; what could be served there: {names or 'nothing'}"
         raise InvalidSetting(msg) from error
     return found

@@ -25,6 +25,11 @@ _COLOURS = {
 }
 
 
+def text_of(reply: Any) -> str:
+    """The words of a reply; none of none."""
+    return str(reply["text"]) if reply else ""
+
+
 def _word(status: object) -> Text:
     return Text(str(status), style=_COLOURS.get(str(status), ""))
 
@@ -100,8 +105,7 @@ def _words(kind: str, event: Mapping[str, Any]) -> Text:
         case "call_ended":
             return Text.assemble(f"{event['tool']}  ", _word(event["status"]))
         case "turn_ended":
-            reply = (event.get("reply") or {}).get("text", "")
-            return Text.assemble(_word(event["outcome"]), f"  {reply}")
+            return Text.assemble(_word(event["outcome"]), f"  {text_of(event.get('reply'))}")
         case "message_ended":
             return _word(event["status"])
         case _:

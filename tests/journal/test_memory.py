@@ -180,7 +180,7 @@ async def test_events_before_a_snapshot_are_gone_unless_they_are_to_be_kept() ->
         journal.append(ANN, [entry(6)])
     assert [event.position for event in await forgets.events(ANN, 0)] == [6]
     assert [event.position for event in await keeps.events(ANN, 0)] == [3, 4, 5, 6]
-    assert (await keeps.recorded(ANN)) == keeps.load(ANN)
+    assert (await keeps.peek(ANN)) == keeps.load(ANN)
 
 
 async def test_sessions_are_named_in_order_and_a_few_at_a_time() -> None:

@@ -12,7 +12,7 @@ from wavebreak import ActorSystem, MemoryJournal
 from wavebreak.service import Access, Scope, ServiceSettings, create_app, new_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from fastapi import FastAPI
 
@@ -137,7 +137,7 @@ class Asking:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         **params: Any,
-    ) -> AsyncIterator[Listening]:
+    ) -> AsyncGenerator[Listening]:
         """Listen to a stream; on the way out the client goes away."""
         heard = Listening()
         async with self._asked(heard, method, path, body, headers, params):
@@ -153,7 +153,7 @@ class Asking:
         body: Any,
         headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
-    ) -> AsyncIterator[None]:
+    ) -> AsyncGenerator[None]:
         content = body if isinstance(body, bytes) else b"" if body is None else encoded(body)
         gone = asyncio.Event()
         sent = False
@@ -221,12 +221,11 @@ def encoded(body: Any) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def serving(agent: Any, *, journal: Any = None, **settings: Any) -> AsyncIterator[Asking]:
+async def serving(agent: Any, *, journal: Any = None, **settings: Any) -> AsyncGenerator[Asking]:
     """Run a system of this agent, and an application over it."""
-    system = agent if isinstance(agent, ActorSystem) else None
-    if system is None:
-        journal = journal or MemoryJournal(keep_entries=10_000)
-        system = ActorSystem(agent, journal=journal)
+    kept = journal or MemoryJournal(keep_entries=10_000)
+    made: Any = agent if isinstance(agent, ActorSystem) else ActorSystem(agent, journal=kept)
+    system: ActorSystem = made
     token, rule = new_token("test", [Scope.ADMIN], ["*"])
     async with system:
         app = create_app(system, access=Access([rule]), settings=ServiceSettings(**settings))

@@ -97,8 +97,8 @@ async def test_a_route_lets_in_whoever_has_its_scope_and_nobody_else(
                 continue  # it is of no tenant
             foreign = await status_of(ask.bearing(token), method, path, body, tenant="other")
             assert foreign == (404 if let_in else 403)
-        for token in (None, "wb_wrong"):
-            assert await status_of(ask.bearing(token), method, path, body) == 401
+        for wrong in (None, "wb_wrong"):
+            assert await status_of(ask.bearing(wrong), method, path, body) == 401
 
 
 async def test_another_tenants_session_is_as_if_it_were_not_there() -> None:

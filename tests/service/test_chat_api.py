@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from wavebreak import ActorSystem, Enqueue, Turn, tool
 from wavebreak.testing import gate
@@ -53,7 +54,7 @@ async def test_active_tasks_are_listed_by_log() -> None:
             assert one["log2"]["created_at"] > 0
             at_search.let_go()
             await asyncio.sleep(1)
-            empty = {"status": "ok", "active_tasks": {}}
+            empty: Any = {"status": "ok", "active_tasks": {}}
             assert (await ask.get("/chat/active_send_tasks")).json() == empty
             assert (await ask.get("/chat/log1/active_tasks")).json() == empty
 
@@ -76,7 +77,7 @@ async def test_a_cancel_ends_every_stream_of_the_session_after_its_terminal_even
                 assert kinds.count("turn_ended") == 1
                 assert kinds[-2:] == ["turn_ended", "close"]
                 assert events[-1].data == "Task cancelled"
-            assert other.chunks.empty()
+            assert other.chunks.qsize() == 0
             nothing = await ask.post("/chat/log1/cancel_send_task")
             assert nothing.json() == {"status": "error", "message": "No active task found"}
     assert system_of(ask).subscribers == 0

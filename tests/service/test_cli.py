@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,7 +163,7 @@ def test_an_agent_a_system_and_a_function_that_makes_one_can_be_served() -> None
 def test_what_a_module_needs_itself_is_not_taken_for_the_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "needy_bot.py").write_text("import surely_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="surely_not_there"):
         load(f"{tmp_path / 'needy_bot.py'}:agent")

@@ -7,6 +7,8 @@ import pytest
 
 from wavebreak import ActorSystem, MemoryJournal, Turn, tool
 from wavebreak.messages.errors import AcceptanceUnknown, MailboxFull
+from wavebreak.messages.events import Event, MessageEnded, TurnStarted
+from wavebreak.messages.reasons import MessageStatus
 from wavebreak.service.messages_api import Part
 from wavebreak.testing import gate
 
@@ -109,8 +111,8 @@ async def test_policy_and_deadline_belong_to_the_message() -> None:
         ({"text": "a", "policy": {"kind": "no such"}}, "body.policy"),
         ({"text": "a", "deadline": 0}, "body.deadline"),
         ({"text": "a", "typo": 1}, "body.typo"),
-        ({"text": "a", "attachments": [{}]}, "body.attachments.0"),
-        ([], "body"),
+        ({"text": "a", "attachments": [{"mime": "a/b"}]}, "body.attachments.0"),
+        ("no object", "body"),
     ],
 )
 async def test_what_cannot_be_used_is_named(body: object, where: str) -> None:
@@ -301,11 +303,18 @@ async def test_a_message_that_is_taken_along_by_the_next_turn_streams_both() -> 
 
 
 def test_events_of_other_messages_are_not_part_of_one() -> None:
-    from wavebreak.messages.events import MessageEnded, TurnStarted  # noqa: PLC0415
-
     part = Part("m1")
-    where = {"tenant": "", "session_id": "ann", "at": 1.0}
-    assert not part(TurnStarted(turn=1, message_ids=("m0",), position=1, **where))
-    assert part(TurnStarted(turn=2, message_ids=("m0", "m1"), position=2, **where))
-    assert not part(MessageEnded(turn=2, message_id="m0", status="answered", **where))
-    assert part(MessageEnded(turn=2, message_id="m1", status="answered", **where))
+
+    def started(turn: int, *names: str) -> Event:
+        return TurnStarted(tenant="", session_id="ann", at=1.0, turn=turn, message_ids=names)
+
+    def ended(name: str) -> Event:
+        status = MessageStatus.ANSWERED
+        return MessageEnded(
+            tenant="", session_id="ann", at=1.0, turn=2, message_id=name, status=status
+        )
+
+    assert not part(started(1, "m0"))
+    assert part(started(2, "m0", "m1"))
+    assert not part(ended("m0"))
+    assert part(ended("m1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import pytest
@@ -14,7 +14,7 @@ from wavebreak import ActorSystem, MemoryJournal, Turn, UnknownMessage
 from wavebreak.service import ServiceSettings, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
@@ -35,14 +35,16 @@ class Running(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def running(**settings: object) -> AsyncIterator[Running]:
+async def running(**settings: object) -> AsyncGenerator[Running]:
     system = ActorSystem(echo, journal=MemoryJournal(keep_entries=10_000))
     address: asyncio.Future[tuple[str, str | None]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     chosen = ServiceSettings.model_validate({"port": 0, **settings})
-    serving = asyncio.create_task(
-        serve(system, chosen, started=lambda *at: address.set_result(at), stop=stop)
-    )
+
+    def started(url: str, token: str | None) -> None:
+        address.set_result((url, token))
+
+    serving = asyncio.create_task(serve(system, chosen, started=started, stop=stop))
     try:
         url, token = await address
         headers = {"Authorization": f"Bearer {token}"}
@@ -57,8 +59,7 @@ async def connected(service: Running) -> tuple[asyncio.StreamReader, asyncio.Str
     return await asyncio.open_connection("127.0.0.1", service.port)
 
 
-async def until(holds: object) -> None:
-    assert callable(holds)
+async def until(holds: Callable[[], bool]) -> None:
     while not holds():
         await asyncio.sleep(0.005)
 
@@ -125,14 +126,14 @@ async def test_a_huge_body_is_refused_by_its_length_and_when_it_says_none() -> N
 
 async def test_a_reader_that_never_reads_is_cut_off_and_its_memory_is_bounded() -> None:
     async with running(slow_after=0.3) as service:
-        reader, writer = await connected(service)
+        _, writer = await connected(service)
         head = (
             "GET /v1/sessions/ann/events HTTP/1.1\r\nHost: x\r\n"
             f"Authorization: Bearer {service.token}\r\n\r\n"
         )
         writer.write(head.encode())
         await until(lambda: service.system.subscribers == 1)
-        transport = reader._transport  # type: ignore[attr-defined]
+        transport: Any = writer.transport
         transport.pause_reading()
         session = service.system.session("ann")
         while service.system.subscribers:

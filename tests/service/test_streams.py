@@ -132,7 +132,7 @@ async def test_every_turn_has_exactly_one_terminal_event_for_each_reader() -> No
                 await ask.post(SEND, {"text": str(number), "policy": {"kind": "now"}})
             at_search.let_go()
             await ask.post(SEND, {"text": "last", "policy": {"kind": "enqueue"}}, wait=60)
-            events = []
+            events: list[Told] = []
             while kinds(events).count("message_ended") < 5:
                 event = await heard.next()
                 assert event is not None
