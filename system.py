@@ -560,6 +560,11 @@ class ActorSystem:
         return self._journal
 
     @property
+    def is_running(self) -> bool:
+        """Whether the system takes messages."""
+        return self._tree is not None and not self._tree.door.closed
+
+    @property
     def subscribers(self) -> int:
         """How many event streams are open."""
         return self._hub.subscribers

@@ -41,8 +41,10 @@ async def healthz() -> Health:
 @_health.get("/readyz", responses={503: {"model": Health, "description": "it ends"}})
 async def readyz(service: TheService) -> Response:
     """Whether messages are taken."""
-    health = Health(status="closing" if service.draining else "ok")
-    return JSONResponse(health.model_dump(), 503 if service.draining else 200)
+    ready = not service.draining and service.system.is_running
+    return JSONResponse(
+        Health(status="ok" if ready else "closing").model_dump(), 200 if ready else 503
+    )
 
 
 def create_app(

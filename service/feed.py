@@ -133,8 +133,8 @@ class Feed:
     def close(self) -> None:
         """Subscribe no more."""
         self._live.close()
-        if self._step is not None:
-            self._step.cancel()
+        if self._step is not None and not self._step.cancel() and not self._step.cancelled():
+            self._step.exception()  # nobody wants to know any more
 
     async def begin(self) -> None:
         """See how the session is; what happens from here on is told."""

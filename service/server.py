@@ -18,7 +18,7 @@ from .app import create_app
 from .settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
@@ -171,7 +171,7 @@ async def serve(
                 if started is not None:
                     host, port = sock.getsockname()[:2]
                     started(f"http://{_in_address(host)}:{port}", token)
-                await _either(running, ends)
+                await _first_of(running, ends.wait(), system.wait_closed())
                 logger.info("the service ends")
                 app.state.service.draining = True
                 # The system closes now, and the server goes on answering meanwhile.
@@ -183,12 +183,16 @@ async def serve(
                 await running
 
 
-async def _either(running: asyncio.Task[None], ends: asyncio.Event) -> None:
-    ending = asyncio.create_task(ends.wait())
+async def _first_of(running: asyncio.Task[None], *ends: Coroutine[Any, Any, object]) -> None:
+    """Wait until the server ends, or something else does."""
+    tasks = [asyncio.create_task(end) for end in ends]
     try:
-        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ending.cancel()
+        for task in tasks:
+            task.cancel()
+        # How the system has ended is told by whoever leaves it.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:

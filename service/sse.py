@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from loguru import logger
 
-from ..messages.errors import SubscriberTooSlow
+from ..messages.errors import SubscriberTooSlow, WavebreakError
 from .feed import Item, closed
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ class EventsResponse(Response):
             return KEEPALIVE_COMMENT if self._counts() else self._last("revoked")
         except SubscriberTooSlow:
             return self._last("too_slow")
+        except WavebreakError as error:
+            logger.opt(exception=error).warning("a stream of events ends: it cannot be read")
+            return self._last("failed")
         if item is None:
             return None
         if not self._counts():

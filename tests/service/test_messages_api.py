@@ -230,6 +230,7 @@ async def test_a_system_that_is_closed_is_503() -> None:
     async with serving(echo) as ask:
         pass
     assert (await ask.post(SEND, {"text": "hello"})).status == 503
+    assert (await ask.get("/readyz")).status == 503
 
 
 def test_errors_have_their_status() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx2
 import pytest
 
-from wavebreak import ActorSystem, MemoryJournal, Turn, UnknownMessage
+from wavebreak import ActorSystem, MemoryJournal, SystemFailed, Turn, UnknownMessage
 from wavebreak.service import ServiceSettings, serve
 
 if TYPE_CHECKING:
@@ -196,3 +196,24 @@ async def test_a_port_that_is_taken_is_told() -> None:
         second = ActorSystem(echo, journal=MemoryJournal())
         with pytest.raises(OSError, match="cannot be listened on"):
             await serve(second, ServiceSettings(port=service.port), stop=asyncio.Event())
+
+
+async def test_a_system_that_ends_by_itself_ends_the_service_with_its_reason() -> None:
+    system = ActorSystem(echo, journal=MemoryJournal())
+
+    def started(_url: str, _token: str | None) -> None:
+        system._root_ended("a test wants it")
+
+    with pytest.raises(SystemFailed, match="mend that"):
+        await serve(system, ServiceSettings(port=0), started=started, stop=asyncio.Event())
+
+
+async def test_forwarded_addresses_count_from_named_proxies_only() -> None:
+    for proxies, secure in (((), False), (("127.0.0.1",), True)):
+        async with running(proxies=proxies) as service:
+            answer = await service.http.post(
+                "/v1/login",
+                json={"token": service.token},
+                headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"},
+            )
+            assert ("Secure" in answer.headers["set-cookie"]) is secure
