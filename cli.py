@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from .journal.memory import MemoryJournal
+from .journal.sqlite import SqliteJournal
 from .service import ServiceSettings, serve
 from .service.client import Client
 from .service.saved import saved_page
@@ -103,6 +104,8 @@ def serve_command(
     host: str | None = None,
     port: int | None = None,
     tokens: Path | None = None,
+    journal: Path = Path("wavebreak.db"),
+    memory: Annotated[bool, Parameter(negative="")] = False,
     workers: int = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -114,6 +117,8 @@ def serve_command(
         host: the address to listen on; WAVEBREAK_HOST.
         port: the port, 0 for any; WAVEBREAK_PORT.
         tokens: a file of tokens, see `wavebreak token new`; WAVEBREAK_TOKENS.
+        journal: the SQLite file that conversations are kept in; one is gone on with.
+        memory: keep them in memory instead, and lose them at the end.
         workers: must be 1: a journal belongs to one process.
         json: tell the address in JSON.
     """
@@ -127,7 +132,8 @@ def serve_command(
     told = {name: value for name, value in given.items() if value is not None}
     settings = ServiceSettings.model_validate({**ServiceSettings().model_dump(), **told})
     _log(debug=settings.debug)
-    system = system_of(load(target), MemoryJournal(keep_entries=_KEPT))
+    kept = MemoryJournal(keep_entries=_KEPT) if memory else SqliteJournal(journal)
+    system = system_of(load(target), kept)
 
     def started(address: str, token: str | None) -> None:
         if json:

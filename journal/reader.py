@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from ..messages.errors import JournalCorrupt
+from ..messages.events import Progressed
 from ..messages.ids import SessionKey
 from .base import Recorded
 from .codec import Row, checked
@@ -16,7 +18,7 @@ from .schema import POSITIONS, connect_to_read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..messages.events import Entry
+    from ..messages.events import Entry, Event
     from ..messages.history import HistoryEntry
     from .base import StateForm
     from .codec import Codec
@@ -113,6 +115,38 @@ class Reader:
                 missing -= len(pieces[-1])
         return [entry for piece in reversed(pieces) for entry in piece]
 
+    def events(self, key: SessionKey, after: int, limit: int) -> Sequence[Event]:
+        """The first events of a session behind a position, as far as they are kept.
+
+        Raises:
+            JournalCorrupt: they cannot be read.
+            apsw.Error: it cannot be read now.
+        """
+        with self._opened() as connection:
+            first = self._first_of(connection, key)
+            rows = [] if first is None else _rows_behind(connection, first, after, limit)
+        if not rows:
+            return ()
+        events = (
+            event
+            for entry in self._codec.read_entries(rows, f"the journal of session {str(key)!r}")
+            for event in (entry.events(key) if isinstance(entry, Progressed) else (entry,))
+            if (event.position or 0) > after
+        )
+        return tuple(islice(events, limit))
+
+    def sessions(
+        self, tenant: str | None, after: SessionKey | None, limit: int
+    ) -> Sequence[SessionKey]:
+        """The names of some sessions, in their order."""
+        found = self._opened().execute(
+            "SELECT tenant, session_id FROM session WHERE (tenant, session_id) > (?1, ?2) "
+            "AND (?3 IS NULL OR tenant = ?3) ORDER BY tenant, session_id LIMIT ?4",
+            (*(after or SessionKey(tenant or "", "")), tenant, limit),
+        )
+        rows: list[Any] = found.fetchall()
+        return [SessionKey(*row) for row in rows]
+
     def unfinished(self, after: int) -> tuple[Sequence[SessionKey], int]:
         """Some of the sessions that something waits for, and the id to go on after."""
         found = self._opened().execute(
@@ -134,6 +168,21 @@ class Reader:
             "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
         ).get
         return None if found is None else found * POSITIONS
+
+
+def _rows_behind(connection: Database, first: int, after: int, limit: int) -> list[Row]:
+    """The rows from the one on that has what is behind a position."""
+    both = (
+        "(SELECT place, version, checksum, data FROM recent "
+        "UNION ALL SELECT id, version, checksum, data FROM entry)"
+    )
+    found = connection.execute(
+        f"SELECT * FROM {both} WHERE place BETWEEN "  # noqa: S608 - our own words
+        f"ifnull((SELECT max(place) FROM {both} WHERE place BETWEEN ?1 AND ?2), ?1) AND ?3 "
+        "ORDER BY place LIMIT ?4",
+        (first, first + after + 1, first + POSITIONS - 1, limit + 1),
+    )
+    return [Row(*row) for row in found]
 
 
 def _rows(connection: Database, table: str, first: int, order: str = "ASC") -> Iterator[Row]:

@@ -14,7 +14,14 @@ import apsw
 from loguru import logger
 
 from ..messages.errors import InvalidSetting, JournalError, SystemClosed
-from ..messages.events import DeliveryEnded, Entry, MessageAccepted, MessageEnded, Progressed
+from ..messages.events import (
+    DeliveryEnded,
+    Entry,
+    Event,
+    MessageAccepted,
+    MessageEnded,
+    Progressed,
+)
 from .base import Commit, Recorded
 from .codec import Codec
 from .committer import Committer
@@ -241,6 +248,41 @@ class SqliteJournal:
         opened = self._running()
         await opened.committer.settled(key)
         return await self._read(partial(opened.reader.history, key, limit))
+
+    # --- for those who look ---
+
+    async def peek(self, key: SessionKey) -> Recorded:
+        """What is known of a session, as :meth:`load` has it; it is not taken over.
+
+        Raises:
+            JournalCorrupt: the session's record cannot be read.
+            OSError: it cannot be read now.
+        """
+        opened = self._running()
+        await opened.committer.settled(key)
+        recorded, _ = await self._read(partial(opened.reader.load, key))
+        return recorded
+
+    async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
+        """The first events of a session behind ``after``; those since the snapshot are kept.
+
+        Raises:
+            JournalCorrupt: they cannot be read.
+            OSError: they cannot be read now.
+        """
+        opened = self._running()
+        await opened.committer.settled(key)
+        return await self._read(partial(opened.reader.events, key, after, limit))
+
+    async def sessions(
+        self, tenant: str | None, after: SessionKey | None, limit: int
+    ) -> Sequence[SessionKey]:
+        """The names of some sessions, in their order.
+
+        Raises:
+            OSError: they cannot be read now.
+        """
+        return await self._read(partial(self._running().reader.sessions, tenant, after, limit))
 
     async def unfinished(self) -> AsyncIterator[Sequence[SessionKey]]:
         """The sessions that something waits for, some at a time."""

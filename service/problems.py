@@ -17,7 +17,10 @@ from ..messages.errors import (
     AcceptanceUnknown,
     Detached,
     InvalidMessage,
+    JournalBusy,
     JournalCorrupt,
+    JournalError,
+    JournalFull,
     MailboxFull,
     MessageIdReused,
     MessageRejected,
@@ -105,6 +108,9 @@ _KINDS: Final[Mapping[type[BaseException], tuple[int, str]]] = {
     AcceptanceUnknown: (503, "acceptance-unknown"),
     SessionFailed: (503, "session-failed"),
     JournalCorrupt: (503, "session-failed"),
+    JournalBusy: (429, "too-much-waits"),
+    JournalFull: (507, "disk-full"),
+    JournalError: (503, "journal"),
 }
 """The nearest class of an error's ancestry counts."""
 

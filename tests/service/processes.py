@@ -54,7 +54,17 @@ def served(*options: str, target: str = BOT, **settings: str) -> Generator[Serve
     """Serve the bot on any free port; ended in any case."""
     environment = clean() | {f"WAVEBREAK_{name.upper()}": value for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "wavebreak.cli", "serve", target, "--port", "0", "--json", *options],
+        [
+            sys.executable,
+            "-m",
+            "wavebreak.cli",
+            "serve",
+            target,
+            "--port",
+            "0",
+            "--json",
+            *(options or ("--memory",)),
+        ],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

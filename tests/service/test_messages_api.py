@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from wavebreak import ActorSystem, MemoryJournal, Turn, tool
-from wavebreak.messages.errors import AcceptanceUnknown, MailboxFull
+from wavebreak.messages.errors import AcceptanceUnknown, JournalBusy, JournalFull, MailboxFull
 from wavebreak.messages.events import Event, MessageEnded, TurnStarted
 from wavebreak.messages.reasons import MessageStatus
 from wavebreak.service.messages_api import Part
@@ -239,6 +239,10 @@ def test_errors_have_their_status() -> None:
     full = problem_of(OSError(errno.ENOSPC, "no space"))
     assert full is not None
     assert full.status == 507
+    for error, status in ((JournalFull("x"), 507), (JournalBusy("x"), 429)):
+        problem = problem_of(error)
+        assert problem is not None
+        assert problem.status == status
     unknown = problem_of(AcceptanceUnknown("m1"))
     assert unknown is not None
     assert (unknown.status, unknown.kind) == (503, "acceptance-unknown")
