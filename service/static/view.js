@@ -59,6 +59,7 @@ export function createView(root) {
   const takes = {
     history(data) {
       for (const [place, entry] of data.entries.entries()) {
+        if (!["message", "said", "reply"].includes(entry.kind)) continue;
         const kind = entry.kind === "message" ? "message" : "reply";
         const text = entry.message ? textOf(entry.message) : entry.text;
         say(`history-${place}`, kind, text, entry.interrupted ? "interrupted" : "");
