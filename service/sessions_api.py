@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 
+from ..actors.histories import read_history as read_entries
 from ..messages.events import Event
 from ..messages.ids import SessionKey
 from ..supervisors.tree import TreeNode
@@ -140,8 +141,12 @@ async def read_history(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> History:
     """The end of a session's history: finished turns, oldest first."""
-    key = key_of(caller, session_id, tenant)
-    return History(entries=list(await caller.service.journal.history(key, limit)))
+    service, key = caller.service, key_of(caller, session_id, tenant)
+    if service.system.view(session_id, tenant=key.tenant) is None:
+        entries = await read_entries(service.journal.history, key, limit)
+    else:
+        entries = await service.session(key).history(limit, unanswered=False)
+    return History(entries=list(entries))
 
 
 @router.get(
