@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from wavebreak import ActorSystem, SqliteJournal, UserMessage
 from wavebreak.actors.machine.stored import StateForm
+from wavebreak.benchmarks.hotpath_job import peak_mb
 from wavebreak.messages.events import (
     MessageAccepted,
     MessageEnded,
@@ -127,13 +127,12 @@ async def start(path: Path, sessions: int, events: int) -> dict[str, float]:
             await (await session.send("and more")).outcome()
         seconds = time.perf_counter() - began
         cpu = time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "conversations": sessions,
         "seconds_to_start": round(started, 3),
         "seconds_until_answered": round(seconds, 3),
         "cpu_seconds": round(cpu, 3),
-        "peak_mb": round(peak / (1024 if sys.platform == "linux" else 1024 * 1024)),
+        "peak_mb": round(peak_mb()),
         "journal_mb": size >> 20,
     }
 
