@@ -43,7 +43,7 @@ test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## all of the tests
 	@$(BIN)/pytest $(ARGS)
 
 test-fast: $(VENV)/dev.stamp ## the tests that are not marked slow
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest -m "not slow" --hypothesis-profile=quick $(ARGS)
 
 check: $(VENV)/dev.stamp .types/wavebreak ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@
   it likes (property tests); annotate them as ``wavebreak.testing.Run``.
 - Every test, async or not, fails for a task, thread or unseen exception that it leaves behind.
 - A test without the mark ``slow`` fails when it is slow.
+- A test of many cases that is marked ``matrix(quick=3)`` is slow but for three of them, which are
+  always the same.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import asyncio
 import gc
 import inspect
 import time
+from collections import defaultdict
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
@@ -52,6 +56,8 @@ settings.register_profile(
 )
 # For a long look: pytest --hypothesis-profile=thorough --timeout=0 tests/actors
 settings.register_profile("thorough", settings.get_profile("house"), max_examples=10_000)
+# `make test-fast`: enough to see that a property is broken outright.
+settings.register_profile("quick", settings.get_profile("house"), max_examples=20)
 settings.load_profile("house")
 
 
@@ -101,6 +107,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         real = item.get_closest_marker("real_time") is not None
         item.fixturenames.append("real_run" if real else "run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those cases of a matrix as slow that `make test-fast` does not need."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("matrix") is not None:
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for test, matrix in cases.items():
+        marker = matrix[0].get_closest_marker("matrix")
+        quick = marker.kwargs["quick"] if marker is not None else 0
+        # Drawn, for every nth might always be the same value of one of its parameters.
+        chance = Random(test)  # noqa: S311 - nothing is kept secret
+        kept = chance.sample(range(len(matrix)), min(quick, len(matrix)))
+        matrix.sort(key=lambda item: item.nodeid)
+        for place in set(range(len(matrix))).difference(kept):
+            matrix[place].add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def outcome(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> _Outc
     pytester.makepyprojecttoml(
         "[tool.pytest.ini_options]\n"
         'filterwarnings = ["error"]\n'
-        'markers = ["slow", "real_time"]\n'
+        'markers = ["slow", "real_time", "matrix"]\n'
         'addopts = ["-p", "no:asyncio", "-p", "no:randomly"]\n'
     )
     return _Outcome(pytester)
@@ -38,12 +39,13 @@ class _Outcome:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self._pytester = pytester
 
-    def of(self, lines: str) -> tuple[dict[str, int], str]:
+    def of(self, lines: str, *options: str) -> tuple[dict[str, int], str]:
         (self._pytester.path / "test_inner.py").write_text(HEADER + lines, encoding="utf-8")
-        result = self._pytester.runpytest_inprocess("-q")
+        result = self._pytester.runpytest_inprocess("-q", *options)
         return result.parseoutcomes(), result.stdout.str()
 
 
+@pytest.mark.slow
 def test_an_async_test_runs_in_virtual_time_and_a_marked_one_in_real_time(
     outcome: _Outcome,
 ) -> None:
@@ -71,6 +73,7 @@ async def test_with_arguments(number, word):
     assert counts == {"passed": 4, "failed": 1}, output
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_behind_fails_it(outcome: _Outcome) -> None:
     counts, output = outcome.of("""
 kept = []
@@ -104,6 +107,7 @@ def test_coroutine_never_awaited():
     assert counts == {"passed": 2, "failed": 3, "errors": 1}, output
 
 
+@pytest.mark.slow
 def test_a_slow_test_needs_the_mark(outcome: _Outcome) -> None:
     counts, output = outcome.of("""
 def work():
@@ -125,6 +129,28 @@ def test_that_fails_anyway():
     assert counts == {"passed": 1, "failed": 2}, output
     assert "mark it with pytest.mark.slow" in output
     assert "assert 1 == 2" in output
+
+
+@pytest.mark.slow
+def test_of_a_matrix_some_cases_are_quick_and_always_the_same(outcome: _Outcome) -> None:
+    lines = """
+@pytest.mark.matrix(quick=3)
+@pytest.mark.parametrize("word", ["a", "b", "c", "d"])
+@pytest.mark.parametrize("number", range(10))
+def test_of_many(number, word):
+    pass
+
+def test_of_one():
+    pass
+"""
+    counts, output = outcome.of(lines, "-m", "not slow", "-v")
+    assert counts == {"passed": 4, "deselected": 37}
+    again, same = outcome.of(lines, "-m", "not slow", "-v")
+    assert again == counts
+    assert set(re.findall(r"test_of_many\[\S+\]", output)) == set(
+        re.findall(r"test_of_many\[\S+\]", same)
+    )
+    assert outcome.of(lines)[0] == {"passed": 41}
 
 
 @given(number=st.integers(0, 3))

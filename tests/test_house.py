@@ -77,8 +77,9 @@ def files_of_the_package() -> list[Path]:
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def imports_of(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return tuple(one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
 
 
 def owner_of(path: Path) -> str:
@@ -92,8 +93,8 @@ def owner_of(path: Path) -> str:
 def own_imports(path: Path) -> Iterator[Import]:
     """Find what a file imports of ours, as dotted paths from the root."""
     package = path.relative_to(ROOT).parts[:-1]
-    for node in ast.walk(tree_of(path)):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
+    for node in imports_of(path):
+        if isinstance(node, ast.Import) or not node.level:
             continue
         base = package[: len(package) - node.level + 1]
         module = (*base, *(node.module or "").split(".")) if node.module else base
@@ -104,12 +105,12 @@ def own_imports(path: Path) -> Iterator[Import]:
 
 
 def absolute_imports(path: Path) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree_of(path)):
-        where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+    for node in imports_of(path):
+        where = f"{path.relative_to(ROOT)}:{node.lineno}"
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield where, alias.name.partition(".")[0]
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        elif not node.level and node.module:
             yield where, node.module.partition(".")[0]
 
 
@@ -170,6 +171,7 @@ def test_a_file_of_the_core_imports_nothing_but_the_core_dependencies(path: Path
     assert [(where, name) for where, name in foreign if name != optional] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", OF_EXTRAS.values())
 def test_importing_the_package_does_not_import_what_is_of_an_extra(extra: str) -> None:
     code = f"import sys, wavebreak; sys.exit({extra!r} in sys.modules)"

@@ -415,7 +415,10 @@ def test_the_end_of_the_program_ends_those_who_are_in_the_middle_of_something() 
         asked.get()
 
 
-def test_a_loop_that_is_closed_in_the_middle_of_a_message_leaves_nobody_waiting() -> None:
+def test_a_loop_that_is_closed_in_the_middle_of_a_message_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wavebreak.actors.future._LOOK_AGAIN", 0.01)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda loop, context: None)  # that the task is destroyed
 

@@ -12,6 +12,7 @@ import pytest
 from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal.base import Commit
+from wavebreak.journal.sqlite import SqliteJournal
 from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import Run
 
@@ -95,7 +96,11 @@ def _cuts(run: Run, seed: int, synchronous: str, folder: Path) -> list[Cut]:
 
 
 async def _missing(path: Path, known: dict[SessionKey, int]) -> int:
-    journal = journal_at(path)
+    with Disk() as disk:
+        return await _missing_on(journal_at(path, vfs=disk.name), known)
+
+
+async def _missing_on(journal: SqliteJournal, known: dict[SessionKey, int]) -> int:
     await journal.open()
     missing = 0
     for key in (ANN, BEN):

@@ -169,6 +169,7 @@ async def test_what_comes_while_a_full_disk_is_tried_stays_behind_what_was_there
     await journal.close()
 
 
+@pytest.mark.slow
 async def test_a_checkpoint_that_fails_loses_nothing_and_is_made_another_time(
     journal: SqliteJournal, disk: Disk
 ) -> None:

@@ -119,6 +119,7 @@ class Big:
     """An argument that it would cost something to keep."""
 
 
+@pytest.mark.matrix(quick=1)
 @pytest.mark.parametrize("restart", list(Restart))
 @pytest.mark.parametrize("pool", [True, False])
 async def test_only_children_that_may_come_back_keep_their_arguments(

@@ -180,6 +180,7 @@ async def test_a_child_that_hangs_does_not_hang_its_supervisor(on_loop: World) -
     await on_loop.stop(sup)
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 async def test_a_thread_that_does_not_end_is_abandoned_and_counted(on_thread: World) -> None:
     sup = await on_thread.supervise(on_thread.spec("c1", shutdown=0.01))
@@ -203,6 +204,7 @@ async def test_a_thread_that_does_not_end_is_abandoned_and_counted(on_thread: Wo
     await on_thread.stop(sup)
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 async def test_as_many_abandoned_threads_as_may_be_hold_back_further_starts(
     on_thread: World,

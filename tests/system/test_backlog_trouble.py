@@ -99,6 +99,7 @@ async def _converse_on(journal: BadJournal) -> None:
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.matrix(quick=1)
 @pytest.mark.parametrize("how", HOWS)
 async def test_a_journal_that_fails_at_any_append_leaves_nothing_waiting_that_waits(
     how: str,

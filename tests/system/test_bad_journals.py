@@ -78,6 +78,7 @@ class BadJournal(MemoryJournal):
 HOWS = ["raises", "at once", "later", "at once, written", "later, written"]
 
 
+@pytest.mark.matrix(quick=1)
 @pytest.mark.parametrize("how", HOWS)
 async def test_a_journal_that_fails_at_any_append_leaves_nobody_waiting_and_nothing_done_twice(
     how: str,

@@ -34,6 +34,7 @@ LONG = 1000.0
 """Virtual seconds after which something is said to hang."""
 
 
+@pytest.mark.matrix(quick=1)
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError])
 @pytest.mark.parametrize("before", [True, False], ids=["before it", "after it"])
 async def test_a_session_that_dies_at_any_message_leaves_nobody_waiting(

@@ -199,6 +199,7 @@ POINTS = (
 )
 
 
+@pytest.mark.matrix(quick=10)
 @pytest.mark.parametrize("in_thread", [False, True], ids=["on the loop", "in a thread"])
 @pytest.mark.parametrize("policy", POLICIES, ids=kind_of)
 @pytest.mark.parametrize("point", POINTS)
@@ -225,6 +226,7 @@ TICKS = range(-3, 6)
 """Turns of the loop from the end of the call to the message; the reply is out after two."""
 
 
+@pytest.mark.matrix(quick=10)
 @pytest.mark.parametrize("in_thread", [False, True], ids=["on the loop", "in a thread"])
 @pytest.mark.parametrize("policy", POLICIES, ids=kind_of)
 @pytest.mark.parametrize("ticks", TICKS)
@@ -245,6 +247,7 @@ async def test_a_message_at_any_tick_around_the_end_of_the_last_call_is_handled_
     await race.run(drive)
 
 
+@pytest.mark.matrix(quick=6)
 @pytest.mark.parametrize("policy", POLICIES, ids=kind_of)
 @pytest.mark.parametrize("order", list(itertools.permutations(("end", "send", "other"))))
 async def test_callbacks_of_one_tick_may_come_in_any_order(
@@ -267,6 +270,7 @@ async def test_callbacks_of_one_tick_may_come_in_any_order(
     await race.run(drive)
 
 
+@pytest.mark.matrix(quick=6)
 @pytest.mark.parametrize("gap", [0.0, 0.01, 0.02, 0.025])
 @pytest.mark.parametrize(
     "policies",

@@ -149,6 +149,7 @@ class Stoppable:
         return sent
 
 
+@pytest.mark.matrix(quick=20)
 @pytest.mark.parametrize("backlog", list(Backlog), ids=str)
 @pytest.mark.parametrize("how", HOWS, ids=str)
 @pytest.mark.parametrize("state", STATES)

@@ -41,6 +41,7 @@ class Waves:
             on_end=self._on_end,
         )
         self._number = 0
+        self._told_more = asyncio.Event()
 
     def prepare(
         self, *calls: ToolCall[Any], gate: asyncio.Future[None] | None = None
@@ -65,11 +66,13 @@ class Waves:
     async def until_told(self, count: int) -> None:
         """Wait until so many ends were told."""
         while len(self.told) < count:
-            await asyncio.sleep(0.001)
+            self._told_more.clear()
+            await self._told_more.wait()
 
     def _on_end(self, prepared: Prepared, end: CallEnd) -> None:
         self.told.append((prepared.call_id, end.status))
         self.ends.setdefault(prepared.call_id, []).append(end)
+        self._told_more.set()
         self.on_end(prepared, end)
 
 
