@@ -7,6 +7,7 @@ from loguru import logger
 from .actors.actor import AsyncioActor
 from .actors.backlog_requests import Edited, Withdrawal
 from .actors.counters import Metrics
+from .actors.delivery_stream import DeliveryStream, HeldDelivery
 from .actors.future import Future
 from .actors.requests import RollbackResult, StopResult
 from .actors.runtime import RuntimeActor
@@ -198,6 +199,7 @@ __all__ = [
     "Debounce",
     "Delivery",
     "DeliveryKind",
+    "DeliveryStream",
     "Delta",
     "DependencyError",
     "Detached",
@@ -209,6 +211,7 @@ __all__ = [
     "Future",
     "GracefulAnswer",
     "Heard",
+    "HeldDelivery",
     "HistoryEntry",
     "HistoryKind",
     "How",

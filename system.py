@@ -18,15 +18,18 @@ from loguru import logger
 
 from .actors.counters import Counters
 from .actors.courtesy import Courteous
-from .actors.deliveries import Deliveries, DeliveryRules, HandOver, Outbound
+from .actors.deliveries import Deliveries
+from .actors.delivery_stream import DeliveryStream, Settle, Verdict, settle
 from .actors.failures import retryable_by
 from .actors.future import Future
+from .actors.handing_out import HandingOut, Handout
 from .actors.histories import Histories
 from .actors.hub import EventHub
 from .actors.loop_thread import LoopThread
 from .actors.machine.state import Rules
 from .actors.machine.stored import StateForm
 from .actors.moments import Moments
+from .actors.outbound import DeliveryRules, HandOver, Outbound
 from .actors.recorded import Services
 from .actors.requests import StopResult
 from .actors.runtime import RuntimeActor, function_runtime
@@ -38,10 +41,11 @@ from .actors.turn_engine import Environment
 from .journal.base import LastingJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
-from .messages.ids import SessionKey
+from .messages.ids import DeliveryId, SessionKey
 from .messages.message import SessionMessage, UserMessage
 from .messages.policies import POLICIES, AfterWave, Debounce, Now
 from .messages.reasons import Backlog, Overflow
+from .messages.text import check_id
 from .supervisors.bulletin import Bulletin
 from .supervisors.directory import DirectoryRules, SessionDirectory
 from .supervisors.door import Door
@@ -101,7 +105,8 @@ class ActorSystem:
         aside: an async function of ``(message, view)`` that answers, beside the running turn,
             messages whose policy is ``Aside``.
         debounce: the quiet window before a turn starts from idle; none by default.
-        deliver: hands replies, and words said, to their users.
+        deliver: hands replies, and words said, to their users; ``"pull"``: whoever does that asks
+            for them by :meth:`deliveries`.
         tools: those that ``turn.call(name, arguments)`` finds.
         deps: what tools get by ``dep(Type)``: values, or factories of a ``TurnInfo``.
         message_types: the program's own subclasses of :class:`SessionMessage`.
@@ -115,7 +120,8 @@ class ActorSystem:
         expires_after: seconds after which a message ends that still waits for its first turn.
         turn_deadline: seconds that a turn may take, whatever the deadlines of its messages.
         deliver_attempts: attempts of a delivery before it is dead-lettered.
-        deliver_timeout: seconds one attempt of a delivery may take.
+        deliver_timeout: seconds one attempt of a delivery may take; of one that was asked for it
+            is how long it is held, unless the consumer says otherwise.
         compensate_timeout: seconds one try to undo a call may take, where its tool has no timeout.
         close_within: seconds that closing leaves to running turns and deliveries.
         children: the program's own actors, started before the first session and stopped after the
@@ -147,7 +153,7 @@ class ActorSystem:
         who_may_interrupt: Permission | None = None,
         aside: AsideHandler | None = None,
         debounce: Debounce | None = None,
-        deliver: Callable[[Delivery], Awaitable[None]] | None = None,
+        deliver: Callable[[Delivery], Awaitable[None]] | Literal["pull"] | None = None,
         tools: Iterable[Tool[..., Any]] = (),
         deps: Mapping[type[Any], Any] | None = None,
         message_types: Iterable[type[SessionMessage]] = (),
@@ -191,7 +197,7 @@ class ActorSystem:
             ("notify_after", notify_after),
         ):
             _check(seconds is None or _is_more(seconds), name, seconds, "more than 0, or None")
-        _check(deliver is None or callable(deliver), "deliver", deliver, "an async function")
+        _check(_is_channel(deliver), "deliver", deliver, "an async function, or 'pull'")
         _check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
             "session_actor",
@@ -258,6 +264,7 @@ class ActorSystem:
             deliver_attempts,
             deliver_timeout,
             self._retry_delivery_after,
+            self._journal.survives,
         )
         self._compensate_timeout = compensate_timeout
         self._close_within = close_within
@@ -358,7 +365,8 @@ class ActorSystem:
         door = Door(
             loop, max(self._rules.capacity, _UNREAD), self._bulletin.undeliverable, counters
         )
-        runtimes, outbound = Runtimes(loop), Outbound(loop)
+        outbound = Handout(loop) if self._deliver == "pull" else Outbound(loop)
+        runtimes = Runtimes(loop)
         self._threads = WorkerThreads(
             self._thread_count, on_abandoned=partial(counters.count, "abandoned_threads")
         )
@@ -422,19 +430,7 @@ class ActorSystem:
                 tell=self._bulletin.reports.tell,
             ),
         ]
-        if self._deliver is not None:
-            ours.append(
-                forever(
-                    "deliveries",
-                    Deliveries,
-                    outbound,
-                    self._deliver,
-                    self._delivery_rules,
-                    door.report,
-                    now=now,
-                    given_up=self._bulletin.given_up,
-                )
-            )
+        ours += self._deliveries(outbound, door.report, now)
         return Root(
             loop,
             Kept(door, runtimes, outbound),
@@ -443,6 +439,21 @@ class ActorSystem:
             tell=self._bulletin.reports.tell,
             ended=self._root_ended,
         )
+
+    def _deliveries(
+        self,
+        outbound: Outbound,
+        report: Callable[[SessionKey, object], None],
+        now: Callable[[], float],
+    ) -> list[ChildSpec]:
+        """What starts the actor that brings deliveries to users, if there are any."""
+        start: tuple[Any, ...] = (Deliveries, outbound, self._deliver)
+        if self._deliver is None:
+            return []
+        if isinstance(outbound, Handout):
+            start = (HandingOut, outbound)
+        more = {"now": now, "given_up": self._bulletin.given_up}
+        return [forever("deliveries", *start, self._delivery_rules, report, **more)]
 
     def _root_ended(self, why: str) -> None:
         """What may not end has ended: nobody is left waiting for a system that is not there."""
@@ -527,6 +538,57 @@ class ActorSystem:
             check_policy(policy)
         key, door = SessionKey(tenant, session_id), self._running().door
         return Session(key, door, self._new_id, self._subscribe, self._types, policy=policy)
+
+    def deliveries(self, *, lease: float | None = None, prefetch: int = 32) -> DeliveryStream:
+        """Replies, and words said, for a channel that asks for them: ``deliver="pull"``.
+
+        Each is handed to one of those who ask, at least once, in order for each session: the next
+        one of a session when the one before was acknowledged or given up.
+
+        Args:
+            lease: seconds after which a delivery that nobody has answered for is handed out again,
+                ``math.inf`` for never; ``deliver_timeout`` by default.
+            prefetch: deliveries that may be held by this stream at the same time.
+
+        Raises:
+            InvalidSetting: the system has another ``deliver``, or an argument cannot be used.
+            SystemClosed: the system does not run.
+        """
+        outbound = self._pulled()
+        seconds = self._delivery_rules.timeout if lease is None else lease
+        _check(_is_more(seconds, endless=True), "lease", lease, "more than 0 seconds")
+        whole = isinstance(prefetch, int) and _is_more(prefetch)
+        _check(whole, "prefetch", prefetch, "1 or more")
+        return DeliveryStream(outbound.place, seconds, prefetch)
+
+    def acknowledge(self, delivery_id: str) -> Future[bool]:
+        """A delivery has reached its user, says somebody who knows only its id.
+
+        As :meth:`HeldDelivery.ack`, for channels that confirm later; give those a long ``lease``.
+
+        Returns:
+            whether it counts; not if it has ended, or is not on its way here (yet).
+
+        Raises:
+            InvalidMessage: the id is empty, or no text.
+            InvalidSetting: the system has another ``deliver``.
+            SystemClosed: the system does not run.
+        """
+        check_id("delivery_id", delivery_id)
+        place, id_ = self._pulled().place, DeliveryId(delivery_id)
+        answer: Future[bool] = Future(place.mailbox.loop)
+        return settle(place, Settle(id_, None, Verdict.TAKEN, "", None, answer))
+
+    def _pulled(self) -> Handout:
+        outbound = self._running().outbound
+        if not isinstance(outbound, Handout):
+            has = "no deliver" if self._deliver is None else f"deliver={self._deliver!r}"
+            msg = (
+                f"the system has {has}, so that nobody can ask for its deliveries: "
+                "ActorSystem(..., deliver='pull') hands them out"
+            )
+            raise InvalidSetting(msg)
+        return outbound
 
     def stop_many(
         self,
@@ -743,6 +805,10 @@ def _is_more(value: object, *, endless: bool = False) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return 0 < value < inf or (endless and value == inf)
+
+
+def _is_channel(deliver: object) -> bool:
+    return deliver is None or deliver == "pull" or callable(deliver)
 
 
 def _check_metrics(metrics: object) -> None:

@@ -7,90 +7,25 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from loguru import logger
-
-from ..messages.commands import DeliveryDone
-from ..messages.reasons import DeliveryStatus
 from ..tools.inline import Inline
-from .actor import BURST, AsyncioActor
+from .actor import BURST
 from .failures import in_words
 from .mailbox import Envelope
-from .standing import Standing
+from .outbound import DeliveryRules, Finish, HandOver, Outbound, OutboundActor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from types import TracebackType
 
-    from ..messages.ids import DeliveryId, SessionKey
+    from ..messages.ids import SessionKey
     from ..messages.message import Delivery
+    from .outbound import GivenUp, Report
 
     DeliverFunction = Callable[[Delivery], Awaitable[None]]
-    Report = Callable[[SessionKey, DeliveryDone], None]
 
 
-class DeliveryRules(NamedTuple):
-    """How hard a delivery is tried.
-
-    Args:
-        attempts: before it is given up and dead-lettered.
-        timeout: seconds one attempt may take.
-        retry_after: seconds to wait after so many failed attempts (from 1).
-    """
-
-    attempts: int
-    timeout: float
-    retry_after: Callable[[int], float]
-
-
-_LAST = 1.0
-"""Seconds that ``deliver`` has to end in when it was cancelled."""
-
-
-_REMEMBERED = 1024
-"""Deliveries that have ended and are kept in mind, in case their session died before it heard."""
-
-
-class HandOver(NamedTuple):
-    """Hand this delivery to its channel."""
-
-    key: SessionKey
-    delivery: Delivery
-
-
-class Finish(NamedTuple):
-    """Wait for the deliveries that are under way, at most ``bound`` seconds."""
-
-    bound: float
-
-
-class Outbound:
-    """What is on its way to users, over all lives of the actor that brings it there.
-
-    Args:
-        loop: where that actor lives.
-    """
-
-    __slots__ = ("delivered", "place", "queues", "workers")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.place: Standing[Deliveries] = Standing(loop)
-        # What each session has on its way, the first of it under way.
-        self.queues: dict[SessionKey, list[Delivery]] = {}
-        self.delivered: dict[DeliveryId, DeliveryDone] = {}
-        self.workers: set[asyncio.Task[None]] = set()
-
-    async def end(self) -> None:
-        """Stop trying; what was not delivered is still in the sessions' outboxes."""
-        workers = tuple(self.workers)
-        for worker in workers:
-            worker.cancel()
-        if workers and (await asyncio.wait(workers, timeout=_LAST))[1]:
-            logger.warning("deliver did not end when it was cancelled")
-
-
-class Deliveries(AsyncioActor):
+class Deliveries(OutboundActor):
     """Hands deliveries to the program's ``deliver``, one at a time for each session.
 
     A channel that raises or hangs is no crash: it is tried again, and other sessions' deliveries,
@@ -113,18 +48,11 @@ class Deliveries(AsyncioActor):
         report: Report,
         *,
         now: Callable[[], float],
-        given_up: Callable[[SessionKey, Delivery, str], None],
+        given_up: GivenUp,
     ) -> None:
-        super().__init__(mailbox=outbound.place.mailbox)
-        self._outbound = outbound
+        super().__init__(outbound, rules, report, now=now, given_up=given_up)
         self._deliver = deliver
-        self._rules = rules
-        self._report = report
-        self._now = now
-        self._given_up = given_up
-        self._queues = outbound.queues
         self._due: deque[SessionKey] = deque()  # whose turn it is next
-        self._delivered = outbound.delivered
         self._workers = outbound.workers
         self._taker: asyncio.Task[None] | None = None
 
@@ -144,25 +72,15 @@ class Deliveries(AsyncioActor):
             return self._finish(message.bound)
         return super().handle(envelope)
 
-    def _take(self, message: HandOver) -> None:
-        """Queue a delivery behind those of its session."""
-        key, delivery = message
-        delivered = self._delivered.get(delivery.delivery_id)
-        if delivered is not None:
-            # Its session did not live to hear of it; the user did.
-            self._report(key, delivered)
-            return
-        queue = self._queues.get(key)
-        if queue is not None:
-            if all(waiting.delivery_id != delivery.delivery_id for waiting in queue):
-                queue.append(delivery)
-            return
-        self._queues[key] = [delivery]
+    # Without its own ``handle`` in between.
+    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
+        HandOver: OutboundActor._take,  # noqa: SLF001 - its own
+    }
+
+    def _is_due(self, key: SessionKey) -> None:
         self._due.append(key)
         if self._taker is None:
             self._start_worker()
-
-    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {HandOver: _take}
 
     async def _finish(self, bound: float) -> None:
         until = self._loop.time() + bound
@@ -172,20 +90,8 @@ class Deliveries(AsyncioActor):
                 break
             await asyncio.wait(workers, timeout=left)
 
-    async def on_stop(self) -> None:  # type: ignore[override]
-        """Stop trying."""
+    def _rest(self) -> None:
         self._due.clear()
-        await self._outbound.end()
-
-    async def on_failure(  # type: ignore[override]
-        self,
-        exception_type: type[BaseException] | None,  # noqa: ARG002
-        exception_value: BaseException | None,  # noqa: ARG002
-        traceback: TracebackType | None,  # noqa: ARG002
-    ) -> None:
-        """Leave what is under way to the next life, and nobody at work on it meanwhile."""
-        self._due.clear()
-        await self._outbound.end()
 
     # Of the workers one takes what is due, for whatever session, as long as ``deliver`` does not
     # wait. When it has to, the next worker is made: so nobody waits for another's channel, and a
@@ -231,32 +137,16 @@ class Deliveries(AsyncioActor):
             if not queue or queue[0] is not delivery:
                 return  # it swallowed its cancellation, and the next life has done it meanwhile
             del queue[0]
-            status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
-            if error:
-                self._given_up(key, delivery, error)
-            done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
-            self._remember(done)
-            self._report(key, done)
+            self._ended(key, delivery, error)
         # By identity: another queue of the session may be there by now.
         if self._queues.get(key) is queue:
             del self._queues[key]
-
-    def _remember(self, done: DeliveryDone) -> None:
-        self._delivered[done.delivery_id] = done
-        if len(self._delivered) > _REMEMBERED:
-            del self._delivered[next(iter(self._delivered))]
 
     async def _try_again(self, delivery: Delivery, error: str) -> str:
         """Try until it is delivered or given up; the last error in words, or nothing."""
         rules = self._rules
         for attempt in range(1, rules.attempts + 1):
-            logger.warning(
-                "delivery {} was not taken (attempt {} of {}): {}",
-                delivery.delivery_id,
-                attempt,
-                rules.attempts,
-                error,
-            )
+            self._warn(delivery, attempt, error)
             if attempt < rules.attempts:
                 self._give_place()
                 await asyncio.sleep(rules.retry_after(attempt))

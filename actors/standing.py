@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .future import Future
 from .mailbox import Envelope, Lane, Mailbox
+from .requests import futures_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +73,6 @@ class Standing(Generic[A]):
     def close(self, error: BaseException) -> None:
         """Take no more messages; whoever waits for an answer gets ``error``."""
         for envelope in self.mailbox.close():
-            waiter = envelope.reply_to
-            if isinstance(waiter, Future):
-                waiter.try_set_error(error)
+            for waiter in (*futures_of(envelope.message), envelope.reply_to):
+                if isinstance(waiter, Future):
+                    waiter.try_set_error(error)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pykka
 from loguru import logger
 
-from ..actors.deliveries import Finish
 from ..actors.exit import Exit
+from ..actors.outbound import Finish
 from ..messages.errors import (
     ChildNotFound,
     ChildRestarting,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
-    from ..actors.deliveries import Outbound
     from ..actors.exit import Notice
+    from ..actors.outbound import Outbound
     from .children import Child
     from .door import Door
     from .runtime_supervisor import Runtimes

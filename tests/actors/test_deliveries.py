@@ -6,7 +6,8 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from wavebreak.actors.deliveries import Deliveries, DeliveryRules, Finish, HandOver, Outbound
+from wavebreak.actors.deliveries import Deliveries
+from wavebreak.actors.outbound import DeliveryRules, Finish, HandOver, Outbound
 from wavebreak.messages.commands import DeliveryDone
 from wavebreak.messages.ids import DeliveryId, SessionKey
 from wavebreak.messages.message import Delivery, Reply

@@ -32,6 +32,7 @@ def test_the_patterns_are_all_there() -> None:
     assert PATTERNS == [
         "booking_rollback",
         "burst_collection",
+        "channel_worker",
         "message_queue",
         "status_question",
         "timeout_with_partial_results",
