@@ -32,6 +32,7 @@ from wavebreak.journal.base import Journal
 from wavebreak.supervisors.life import kill
 
 from .killing import image
+from .test_durability import SlowJournal
 
 LONG = 1000.0
 """Virtual seconds after which something is said to hang."""
@@ -436,6 +437,34 @@ async def test_consumers_notice_nothing_of_a_death_of_who_hands_out() -> None:
         assert text_of(await waiting) == "a 2"
         again = await first_of(stream)
         assert (text_of(again), again.attempt) == ("a 2", 2), "the lease goes on, too"
+
+
+async def test_a_lease_is_over_in_time_though_who_hands_out_died_meanwhile() -> None:
+    async with pulled() as system, system.deliveries(lease=60) as stream:
+        await ask(system, "ann", "a")
+        await first_of(stream)
+        waiting = asyncio.create_task(first_of(stream))
+        await asyncio.sleep(1)
+        kill_who_hands_out(system)
+        assert (await waiting).attempt == 2
+
+
+async def test_an_acknowledgement_that_the_journal_lost_is_not_asked_for_again() -> None:
+    journal = SlowJournal()
+    journal.commit_all()
+    async with pulled(talkative, journal=journal) as system, system.deliveries() as stream:
+        await ask(system, "ann", "a")
+        held = await first_of(stream)
+        journal.lose_next = True
+        assert await held.ack()
+        await asyncio.sleep(1)  # the session is started again
+        for text in ("a 2", "a 3"):
+            held = await first_of(stream)
+            assert text_of(held) == text
+            await held.ack()
+        await nothing_from(stream)
+        await ask(system, "ann", "b")
+        assert text_of(await first_of(stream)) == "b 1"
 
 
 class Rude:
