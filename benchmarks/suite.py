@@ -1,0 +1,206 @@
+"""The suite of benchmarks: wavebreak beside asyncio by hand, and beside what one would use instead.
+
+    python benchmarks/suite.py [--full] [--case A] [--peers] [--runs N] [--json PATH] [--check]
+
+A  tells, in the loop and from a thread       B  asks
+C  many actors, and many sessions: to start them, to keep them, to stop them
+D  turns of 5 waves of 2 calls of 10 ms; a second message after 25 ms stops the first turn
+E  the same, and turns that do nothing, on the disk
+F  turns whose calls do nothing               G  recorded conversations (replay.py, virtual time)
+H  turns beside more and more sessions, and behind longer and longer histories
+
+Each run is a fresh process, the systems of a case run by turns, and what is told is the median with
+the median deviation. Machines swing, so only the ratios of one run hold. CPU is the processor time
+of the process with its threads and children. A wait is what passes between the end of the wave that
+ran when the second message was sent, or that message if none ran, and the next turn; a wave is late
+when its calls ran although it was begun after that message was given away.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from wavebreak.benchmarks.comparing.cases import CASES
+from wavebreak.benchmarks.comparing.environments import install
+from wavebreak.benchmarks.comparing.report import Part, Report, part_of, this_machine, versions
+from wavebreak.benchmarks.comparing.running import BENCHMARKS, Odd, measure, start
+from wavebreak.benchmarks.comparing.systems import SYSTEMS
+from wavebreak.benchmarks.comparing.tables import in_terminal, missed, reach_in_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wavebreak.benchmarks.comparing.cases import Case
+    from wavebreak.benchmarks.comparing.systems import System
+
+DATA = BENCHMARKS.parent.parent / "shared" / "data"
+
+app = App(
+    name="suite.py",
+    help=__doc__,
+    help_format="plaintext",
+    result_action="return_value",
+    version_flags=[],
+)
+
+
+@app.default
+def suite(
+    *,
+    full: Annotated[bool, Parameter(negative="")] = False,
+    peers: Annotated[bool, Parameter(negative="")] = False,
+    case: tuple[str, ...] = (),
+    system: tuple[str, ...] = (),
+    runs: int | None = None,
+    json: Path | None = None,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    replay: Path = DATA / "sgd_dev_a.jsonl.gz",
+    timing: Path = DATA / "slack_timing_a.csv.gz",
+) -> int:
+    """Measure, and tell.
+
+    Args:
+        full: the long form, in all sizes; else the short one, in about a minute.
+        peers: what others made, too; it is installed under .venv-peers when it is not there.
+        case: only cases whose names begin so; may be given several times.
+        system: only these systems; may be given several times.
+        runs: of each system and case, instead of the form's own number.
+        json: where to write the figures.
+        check: end with status 1 if a bar was measured and is not reached.
+        replay: the recorded conversations.
+        timing: when people wrote, CSV.
+    """
+    errors = Console(stderr=True)
+    cases = [one for one in CASES if not case or one.name.startswith(case)]
+    if not full:
+        cases = [one for one in cases if one.quick is not None]
+    machine = this_machine()
+    left_out = _left_out(peers=peers, only=system, console=errors)
+    try:
+        parts = _measure(cases, left_out, full=full, runs=runs, console=errors)
+        replayed = _replay(replay, timing, full=full) if not case or "G" in case else {}
+    except Odd as odd:
+        errors.print(f"[red]{odd}[/]", highlight=False)
+        return 2
+    report = Report(
+        form="full" if full else "quick",
+        machine=machine,
+        versions=versions(),
+        cases=parts,
+        replay=replayed,
+    )
+    _show(report)
+    if json is not None:
+        report.write(json)
+    return int(check and bool(missed(report)))
+
+
+def _left_out(*, peers: bool, only: Sequence[str], console: Console) -> dict[str, str]:
+    """Say of each system that does not take part why."""
+    found: dict[str, str] = {}
+    for name, system in SYSTEMS.items():
+        if only and name not in only:
+            found[name] = "not asked for"
+        elif system.environment and not peers:
+            found[name] = "only with --peers"
+        elif system.environment:
+            with console.status(f"an environment for {name}"):
+                found[name] = install(system)
+        else:
+            found[name] = ""
+    return found
+
+
+def _measure(
+    cases: Sequence[Case],
+    left_out: dict[str, str],
+    *,
+    full: bool,
+    runs: int | None,
+    console: Console,
+) -> dict[str, dict[str, Part]]:
+    columns = (
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    times = {case.name: runs or (case.runs if full else case.quick_runs) for case in cases}
+
+    def why(system: System) -> str:
+        return left_out[system.name]
+
+    found: dict[str, dict[str, Part]] = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=sum(times[c.name] * len(c.systems) for c in cases))
+        for case in cases:
+            progress.update(bar, description=case.name)
+            order = case.full if full or case.quick is None else case.quick
+            measured = measure(
+                case,
+                order,
+                times[case.name],
+                wanted=why,
+                after_each=lambda: progress.advance(bar),
+            )
+            found[case.name] = {
+                name: part_of(case, runs_of, order) for name, runs_of in measured.items()
+            }
+    return found
+
+
+def _replay(conversations: Path, timing: Path, *, full: bool) -> dict[str, dict[str, float]]:
+    if not conversations.exists():
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "replay.json")
+        options = ["--virtual", "--json", str(kept)]
+        if timing.exists():
+            options += ["--timing", str(timing)]
+        if not full:
+            options += ["--sessions", "200"]
+        start(Path(sys.executable), BENCHMARKS / "replay.py", str(conversations), *options)
+        found: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+    return {
+        system: {name: value for name, value in found[system].items() if value is not None}
+        for system in ("wavebreak", "cancel_and_restart")
+    }
+
+
+def _show(report: Report) -> None:
+    console = Console()
+    for name, parts in report.cases.items():
+        console.print(in_terminal(name, parts))
+    if report.replay:
+        numbers = ("once_duplicates", "tool_seconds_wasted", "calls_rerun", "messages_lost")
+        for system, found in report.replay.items():
+            told = ", ".join(f"{name} {found.get(name, 0):,g}" for name in numbers)
+            console.print(f"G  {system}: {told}", highlight=False)
+    console.print(reach_in_terminal(report))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    status: int = app(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
