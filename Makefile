@@ -18,16 +18,17 @@ TIMING ?= ../shared/data/slack_timing_a.csv.gz
 # make explore SCHEDULES=20000 SEED=1, for each of our agents
 SCHEDULES ?=
 SEED ?=
-# make bench HOTPATH_ARGS=--quick REPLAY_ARGS=--virtual
-HOTPATH_ARGS ?=
-REPLAY_ARGS ?=
+# make bench BENCH_ARGS="--case D --runs 9"
+BENCH_ARGS ?=
+# Where make bench-full writes its figures, and make docs reads them.
+FIGURES := docs/benchmarks.json
 
 # The package's folders as mypy wants them; tests/test_house.py holds pyproject's list to the tree.
 FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__init__.py \
 	messages/__init__.py service/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
 MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
 
-.PHONY: help run demo test test-fast explore check format bench docs clean
+.PHONY: help run demo test test-fast explore check format bench bench-full docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
@@ -62,13 +63,12 @@ explore: $(VENV)/dev.stamp ## the explorer on our own agents and on all known de
 		$(if $(SCHEDULES),--wavebreak-schedules=$(SCHEDULES)) \
 		$(if $(SEED),--wavebreak-seed=$(SEED)) $(ARGS)
 
-bench: $(VENV)/run.stamp ## the hot path beside bare asyncio, and the replay of recorded conversations
-	@$(BIN)/python benchmarks/hotpath.py $(HOTPATH_ARGS)
-	@if [ -f "$(REPLAY)" ]; then \
-		$(BIN)/python benchmarks/replay.py "$(REPLAY)" --timing "$(TIMING)" $(REPLAY_ARGS); \
-	else \
-		echo "no recorded conversations at $(REPLAY): make bench REPLAY=FILE TIMING=FILE"; \
-	fi
+bench: $(VENV)/bench.stamp ## beside asyncio by hand, in a minute; BENCH_ARGS="--case D --peers"
+	@$(BIN)/python benchmarks/suite.py --replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
+
+bench-full: $(VENV)/bench.stamp ## all sizes, and beside what others made; writes docs/benchmarks.json
+	@$(BIN)/python benchmarks/suite.py --full --peers --json $(FIGURES) \
+		--replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
 
 docs: $(VENV)/run.stamp ## draw the pictures and tables of the documentation from the code
 	@$(BIN)/python docs/draw_states.py
@@ -83,7 +83,7 @@ $(VENV)/browser.stamp: $(VENV)/made.stamp
 	@touch $@
 
 clean: ## remove all that make has made
-	rm -rf $(VENV) .types build dist wavebreak.egg-info
+	rm -rf $(VENV) .venv-peers .types build dist wavebreak.egg-info
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -116,7 +116,12 @@ $(VENV)/run.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation --editable '.[demo,service]'
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/run.stamp
+	@echo "installing what the benchmarks need"
+	@$(PIP) --no-build-isolation --editable '.[bench,demo,service]'
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "installing what the tests need"
 	@$(PIP) --no-build-isolation --editable '.[dev]'
-	@touch $@ $(VENV)/run.stamp
+	@touch $(VENV)/run.stamp $(VENV)/bench.stamp $@

@@ -52,7 +52,7 @@ def tell(order: Order) -> Figures:
                 adders[number % len(adders)].tell(1)
             # One loop answers behind all that it was told, a hundred threads each for itself.
             pykka.get_all([adder.ask(0, block=False) for adder in adders])
-    assert sum(adder.ask(0) for adder in adders) == order.count
+    assert sum(pykka.get_all([adder.ask(0, block=False) for adder in adders])) == order.count
     pykka.ActorRegistry.stop_all()
     return meter.figures()
 
