@@ -42,13 +42,18 @@ def equality_of(
 class ToolCall(Generic[T_co]):
     """A tool with validated arguments; made by calling the tool, and immutable."""
 
-    __slots__ = ("_equality", "_is_again", "_is_fresh", "_json", "_same_as", "_tool", "_valid")
+    __slots__ = ("_arguments", "_equality", "_is_again", "_is_fresh", "_json", "_same_as", "_tool")
 
     def __init__(
-        self, tool: Tool[Any, T_co], valid: Any, *, is_fresh: bool = False, is_again: bool = False
+        self,
+        tool: Tool[Any, T_co],
+        arguments: dict[str, Any],
+        *,
+        is_fresh: bool = False,
+        is_again: bool = False,
     ) -> None:
         self._tool = tool
-        self._valid = valid
+        self._arguments = arguments
         self._is_fresh = is_fresh
         self._is_again = is_again
         self._json: dict[str, Any] | None = None
@@ -67,8 +72,7 @@ class ToolCall(Generic[T_co]):
     @property
     def arguments(self) -> dict[str, Any]:
         """The validated arguments, defaults included, in the order of the signature."""
-        arguments: dict[str, Any] = self._valid.__dict__
-        return arguments
+        return self._arguments
 
     @property
     def is_fresh(self) -> bool:
@@ -82,11 +86,11 @@ class ToolCall(Generic[T_co]):
 
     def fresh(self) -> ToolCall[T_co]:
         """The same call, that no carried result may answer."""
-        return ToolCall(self._tool, self._valid, is_fresh=True, is_again=self._is_again)
+        return ToolCall(self._tool, self._arguments, is_fresh=True, is_again=self._is_again)
 
     def again(self) -> ToolCall[T_co]:
         """The same call, that is started once more after an unknown one, with the old key."""
-        return ToolCall(self._tool, self._valid, is_fresh=self._is_fresh, is_again=True)
+        return ToolCall(self._tool, self._arguments, is_fresh=self._is_fresh, is_again=True)
 
     @property
     def json_arguments(self) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class ToolCall(Generic[T_co]):
         if self._json is None:
             arguments = self.arguments
             plain = self._tool.is_plain and _are_plain(arguments)
-            self._json = dict(arguments) if plain else self._tool.arguments_to_json(self._valid)
+            self._json = dict(arguments) if plain else self._tool.arguments_to_json(arguments)
         return self._json
 
     @property
@@ -136,7 +140,7 @@ class DeferredCall(ToolCall[T_co]):
         is_fresh: bool = False,
         is_again: bool = False,
     ) -> None:
-        super().__init__(tool, None, is_fresh=is_fresh, is_again=is_again)
+        super().__init__(tool, {}, is_fresh=is_fresh, is_again=is_again)
         self._args = args
         self._kwargs = kwargs
 

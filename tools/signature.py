@@ -70,10 +70,11 @@ class Arguments:
     """The arguments of a tool: validated by pydantic-core, in Rust, into a plain object.
 
     A dataclass rather than a pydantic model, because any parameter name can be a field of one,
-    and it takes positional and keyword arguments as a call gives them.
+    and it takes positional and keyword arguments as a call gives them. A call keeps what is in it
+    and not the object, which the garbage collector would have to look at.
     """
 
-    __slots__ = ("_adapter", "_signature", "_tool", "is_plain", "names", "validate")
+    __slots__ = ("_adapter", "_shape", "_signature", "_tool", "is_plain", "names", "validate")
 
     def __init__(self, tool: str, function: Callable[..., Any], hints: dict[str, Any]) -> None:
         fields = [
@@ -87,6 +88,7 @@ class Arguments:
             shape = make_dataclass(tool_class_name(tool), fields, repr=False, eq=False)
             shape.__doc__ = None
             shape.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+            self._shape: type[Any] = shape
             self._adapter: TypeAdapter[Any] = TypeAdapter(shape)
         except (PydanticUserError, SchemaError, TypeError, ValueError, NameError) as error:
             msg = (
@@ -123,15 +125,17 @@ class Arguments:
         """
         return self._adapter.validate_json(to_json(arguments))
 
-    def to_json(self, valid: Any) -> dict[str, Any]:
+    def to_json(self, valid: dict[str, Any]) -> dict[str, Any]:
         """The JSON form of validated arguments.
 
         Raises:
             InvalidArguments: there is none.
         """
+        shaped = object.__new__(self._shape)
+        shaped.__dict__ = valid
         try:
             form: dict[str, Any] = from_json(
-                self._adapter.serializer.to_json(valid, warnings="error")
+                self._adapter.serializer.to_json(shaped, warnings="error")
             )
         except Exception as error:
             msg = f"tool {self._tool!r}: the arguments cannot be serialised: {first_line(error)}"

@@ -120,7 +120,7 @@ class Tool(Generic[P, T]):
             valid = self._validate(ArgsKwargs(args, kwargs))
         except ValidationError as error:
             raise self._arguments.refusal(error) from error
-        return ToolCall(self, valid)
+        return ToolCall(self, valid.__dict__)
 
     def __repr__(self) -> str:
         return f"<Tool {self.name} ({self.effect})>"
@@ -155,9 +155,9 @@ class Tool(Generic[P, T]):
         except ValueError as error:
             msg = f"tool {self.name!r}: the arguments {arguments!r} are no JSON: {error}"
             raise InvalidArguments(msg) from error
-        return ToolCall(self, valid)
+        return ToolCall(self, valid.__dict__)
 
-    def arguments_to_json(self, valid: Any) -> dict[str, Any]:
+    def arguments_to_json(self, valid: dict[str, Any]) -> dict[str, Any]:
         """The JSON form of arguments that this tool has validated.
 
         Raises:
