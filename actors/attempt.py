@@ -44,6 +44,7 @@ class Attempt(WaveRunner):
         "_done",
         "_flushes",
         "_interrupted",
+        "_reports",
         "_stepping",
         "_thread",
         "_wave_done",
@@ -77,9 +78,11 @@ class Attempt(WaveRunner):
         self._thread = get_ident()
         self._busy = False
         self._interrupted = False
-        self._done: list[CallDone] = []
+        # What ended since the last report, if anything has: a list less for each running turn.
+        self._done: list[CallDone] | None = None
         self._wave_done = 0
-        self._flushes: list[CallDone] | None = None
+        self._reports = 0
+        self._flushes: int | None = None  # how many reports there were when a moment began
 
     def release(self) -> None:
         """The attempt is over: let go of what would keep all of this alive in a circle."""
@@ -167,17 +170,21 @@ class Attempt(WaveRunner):
 
     def progress(self) -> Progress | None:
         """What has not been reported yet; for the supervisor, when the runtime has ended."""
-        if not self._done and not self._wave_done:
+        if self._done is None and not self._wave_done:
             return None
-        done, self._done = tuple(self._done), []
-        wave_done, self._wave_done = self._wave_done, 0
-        return Progress(self.environment.now(), self.control.fence, done, wave_done)
+        return self._further(self.environment.now(), 0, ())
 
     def _report(self, now: float, wave: int, calls: tuple[CallStarted, ...]) -> None:
-        done, self._done = tuple(self._done), []
-        wave_done, self._wave_done = self._wave_done, 0
-        control = self.control
-        control.report(_new_progress(Progress, (now, control.fence, done, wave_done, wave, calls)))
+        self.control.report(self._further(now, wave, calls))
+
+    def _further(self, now: float, wave: int, calls: tuple[CallStarted, ...]) -> Progress:
+        """What happened since the last report, and the wave that begins, if one does."""
+        done = () if self._done is None else tuple(self._done)
+        wave_done = self._wave_done
+        self._done = None
+        self._wave_done = 0
+        self._reports += 1
+        return _new_progress(Progress, (now, self.control.fence, done, wave_done, wave, calls))
 
     def flush(self) -> None:
         """Report what has not been reported yet."""
@@ -186,13 +193,13 @@ class Attempt(WaveRunner):
             self.control.report(progress)
 
     def _flush_later(self) -> None:
-        self._flushes = self._done  # which is another list after every report
+        self._flushes = self._reports
         self.environment.moments.later(self._flush_now)
 
     def _flush_now(self) -> None:
-        is_old = self._flushes is self._done
+        is_old = self._flushes == self._reports
         self._flushes = None
         if is_old:
             self.flush()
-        elif self._done or self._wave_done:
+        elif self._done is not None or self._wave_done:
             self._flush_later()  # it ended after the moment had begun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..messages.commands import Progress
 from ..messages.errors import ToolDefinitionError, WavebreakError, WaveFailed
@@ -19,12 +19,14 @@ from .attempt import Attempt
 from .ledger import Ledger, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..messages.errors import CallFailed
     from ..messages.ids import IdempotencyKey
     from .attempt_input import Environment, TurnInput
     from .control import RuntimeControl
+
+T = TypeVar("T")
 
 _COMPLETED = CallStatus.COMPLETED  # looked up once: it is asked for at every call
 _new = tuple[Any, ...].__new__  # 70 ns instead of the 150 ns of a named tuple's own, twice a call
@@ -63,18 +65,24 @@ class AttemptWaves(Attempt):
         self._answers = False
         self._number = 0
         self._wave_at = 0.0
-        self._calls: list[WaveCall] = []
+        self._calls: Sequence[WaveCall] = ()
 
     def release(self) -> None:
         """The attempt is over: let go of what would keep all of this alive in a circle."""
         super().release()
-        self._calls = []
+        self._calls = ()
 
-    async def run_wave(self, calls: Sequence[ToolCall[Any]]) -> list[WaveCall]:
-        """Run ``calls`` as the next wave; a failed call raises nothing.
+    async def run_wave(
+        self,
+        calls: Sequence[ToolCall[Any]],
+        giving: Callable[[AttemptWaves, Sequence[WaveCall]], T],
+    ) -> T:
+        """Run ``calls`` as the next wave; a failed call itself raises nothing.
 
-        Returns:
-            The calls, in their order; each has its end.
+        Args:
+            calls: what to run.
+            giving: makes the result of the calls as they have ended, in their order. It is asked
+                for here so that no other coroutine has to wait for this one in every wave.
         """
         for call in calls:
             if not isinstance(call, ToolCall):
@@ -85,10 +93,11 @@ class AttemptWaves(Attempt):
         try:
             if control.wants_attention:
                 await self.boundary()
-            self._calls = []
+            self._calls = ()
             if not calls:
-                return []
+                return giving(self, ())
             wave, ours = self._begin_wave(calls)
+            del calls  # which nobody needs any more, as long as the wave may take
             if control.admitted != wave or control.how is not None:
                 await self._admission(wave, ours)
             self._number = wave
@@ -96,12 +105,15 @@ class AttemptWaves(Attempt):
             waiting = ours if self._may_all_start() else self._waiting(ours)
             try:
                 if waiting and self.begin(waiting):
-                    await self.join()
+                    if (inline := self.inline) is not None:
+                        await inline
+                    if not self.settled():
+                        await self.join()
             finally:
                 self._end_wave()
             if control.wants_attention:
                 await self.boundary()
-            return ours
+            return giving(self, ours)
         finally:
             self._busy = False
 
@@ -183,7 +195,7 @@ class AttemptWaves(Attempt):
 
     def _never_run(self, calls: list[WaveCall]) -> None:
         for call in calls:
-            self._note(call, call.end or SKIPPED)
+            self._tell(call, call.end or SKIPPED)
 
     def _may_all_start(self) -> bool:
         """Whether the ledger answered none of the calls, and no call has to wait for a commit."""
@@ -200,7 +212,7 @@ class AttemptWaves(Attempt):
         waiting: list[WaveCall] = []
         for call in calls:
             if call.end is not None:
-                self._note(call, call.end)
+                self._tell(call, call.end)
                 continue
             if not call.tool.is_read:
                 call.gate = gate
@@ -208,23 +220,22 @@ class AttemptWaves(Attempt):
         return waiting
 
     def _tell(self, one: Prepared, end: CallEnd) -> None:
-        """Take note of a call's end: once for each, and again for a late result."""
+        """Take note of a call's end, to be told with what comes next, or in a moment."""
         assert isinstance(one, WaveCall), "the runner runs what it is given"
-        if end is one.end:
-            self._note(one, end)
+        done = _done(one, end)
+        if self._done is None:
+            self._done = [done]
         else:
-            self._report_late(one, end)
-
-    def _report_late(self, call: WaveCall, end: CallEnd) -> None:
-        """Nobody waits for it any more: it was told of as ended before."""
-        self.flush()
-        done = (_done(call, end, late=True),)
-        self.control.report(Progress(self.environment.now(), self.control.fence, done))
-
-    def _note(self, call: WaveCall, end: CallEnd) -> None:
-        self._done.append(_done(call, end))
+            self._done.append(done)
         if self._flushes is None:
             self._flush_later()
+
+    def _tell_late(self, one: Prepared, end: CallEnd) -> None:
+        """Nobody waits for it any more: it was told of as ended before."""
+        assert isinstance(one, WaveCall), "the runner runs what it is given"
+        self.flush()
+        done = (_done(one, end, late=True),)
+        self.control.report(Progress(self.environment.now(), self.control.fence, done))
 
     def _end_wave(self) -> None:
         """The wave is over, unless the agent went before its calls; told with what comes next."""
@@ -245,7 +256,7 @@ class AttemptWaves(Attempt):
         for call in calls:
             end = call.end
             if end is None or end.status is not _COMPLETED:
-                raise WaveFailed(self.last_records(), self.failures(calls))
+                raise WaveFailed(self.records(calls), self.failures(calls))
             values.append(end.value)
         return tuple(values)
 
@@ -257,9 +268,19 @@ class AttemptWaves(Attempt):
             if call.end is not None and call.end.status is not _COMPLETED
         ]
 
-    def last_records(self) -> tuple[CallRecord, ...]:
-        """The records of the last wave's calls, in the order in which they were given."""
-        return tuple(self._record(one, one.end) for one in self._calls if one.end is not None)
+    def value(self, calls: Sequence[WaveCall]) -> Any:
+        """What the only call of the last wave returned.
+
+        Raises:
+            CallFailed: it did not complete.
+        """
+        for failure in self.failures(calls):
+            raise failure
+        return self.values(calls)[0]
+
+    def records(self, calls: Sequence[WaveCall]) -> tuple[CallRecord, ...]:
+        """The records of the last wave's calls."""
+        return tuple(self._record(one, one.end) for one in calls if one.end is not None)
 
     def _record(self, call: WaveCall, end: CallEnd) -> CallRecord:
         given, at = self.input, self.environment.now()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..tools.plan import Results
+from .attempt_waves import AttemptWaves
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -109,6 +110,8 @@ class Turn:
         """
         return self._engine.environment.toolbox.call(name, arguments)
 
+    # Not itself a coroutine, as those below: it would be one more to keep for each wave.
+
     # fmt: off
     @overload
     async def wave(self) -> tuple[()]: ...
@@ -148,7 +151,7 @@ class Turn:
     async def wave(self, *calls: ToolCall[T]) -> tuple[T, ...]: ...
     # fmt: on
 
-    async def wave(self, *calls: ToolCall[Any]) -> tuple[Any, ...]:
+    def wave(self, *calls: ToolCall[Any]) -> Coroutine[Any, Any, tuple[Any, ...]]:
         """Run calls concurrently and give their results, in the order of the calls.
 
         Raises:
@@ -156,10 +159,9 @@ class Turn:
             WaveInProgress: another wave or step of this turn runs.
             TurnInterrupted: the turn was told to stop.
         """
-        engine = self._engine
-        return engine.values(await engine.run_wave(calls))
+        return self._engine.run_wave(calls, AttemptWaves.values)
 
-    async def one(self, call: ToolCall[T]) -> T:
+    def one(self, call: ToolCall[T]) -> Coroutine[Any, Any, T]:
         """Run one call, as a wave of its own, and give its result.
 
         Raises:
@@ -167,22 +169,16 @@ class Turn:
             WaveInProgress: another wave or step of this turn runs.
             TurnInterrupted: the turn was told to stop.
         """
-        engine = self._engine
-        ended = await engine.run_wave((call,))
-        for failure in engine.failures(ended):
-            raise failure
-        result: T = engine.values(ended)[0]
-        return result
+        return self._engine.run_wave((call,), AttemptWaves.value)
 
-    async def settle(self, *calls: ToolCall[Any]) -> tuple[CallRecord, ...]:
+    def settle(self, *calls: ToolCall[Any]) -> Coroutine[Any, Any, tuple[CallRecord, ...]]:
         """Run calls concurrently and give their records; a failed call raises nothing.
 
         Raises:
             WaveInProgress: another wave or step of this turn runs.
             TurnInterrupted: the turn was told to stop.
         """
-        await self._engine.run_wave(calls)
-        return self._engine.last_records()
+        return self._engine.run_wave(calls, AttemptWaves.records)
 
     async def run(self, plan: Plan) -> Results:
         """Run a plan, wave by wave, and give its results by planned call.

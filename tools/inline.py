@@ -63,6 +63,11 @@ class Inline:
         self.thrown: asyncio.CancelledError | None = None  # the last one, ours or the agent's
         self.kept_back = False  # whether the agent's was not handed on
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to await: it is done, or was detached."""
+        return self.is_done or self._detached
+
     def cancel(self) -> None:
         """Have the coroutine see a CancelledError, as ``Task.cancel`` does."""
         self._asked = True

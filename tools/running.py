@@ -347,31 +347,42 @@ class CallRunner:
         """Tell of an end, and wake who waits for it."""
         if one.timer is not None:
             _disarm(one)
-        if one.phase is _ABANDONED:
-            self._late = tuple(late for late in self._late if late is not one)
-            if one.job is not None:
-                self._threads.recover()
+        is_late = one.phase is _ABANDONED
         one.phase = _ENDED
         one.handle = None  # its task holds a context, and that holds the call
-        self._told(one, end)
+        if is_late:
+            self._ended_late(one, end)
+        else:
+            self._told(one, end)
 
     def _told(self, one: Prepared, end: CallEnd) -> None:
-        is_late = one.end is not None
-        if not is_late:
-            one.end = end
+        one.end = end
         try:
             self._tell(one, end)
         except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
             self._fatal = self._fatal or error
-        if not is_late:
-            self._left -= 1
-            if not self._left:
-                self._all_ended()
+        self._left -= 1
+        if not self._left:
+            self._all_ended()
+
+    def _ended_late(self, one: Prepared, end: CallEnd) -> None:
+        """It was told of as ended when it was abandoned; its wave is over, or does not wait."""
+        self._late = tuple(late for late in self._late if late is not one)
+        if one.job is not None:
+            self._threads.recover()
+        try:
+            self._tell_late(one, end)
+        except BaseException as error:  # noqa: BLE001  as above
+            self._fatal = self._fatal or error
 
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Tell of an end; a subclass may do something else."""
         if self._on_end is not None:
             self._on_end(one, end)
+
+    def _tell_late(self, one: Prepared, end: CallEnd) -> None:
+        """Tell of the real end of a call that was told of as ended before; as ``_tell``."""
+        self._tell(one, end)
 
     def _agent_is_cancelled(self) -> bool:
         return self._agent is not None and self._agent.cancelling() > self._cancellings

@@ -49,6 +49,7 @@ class Tool(Generic[P, T]):
         "effect",
         "function",
         "is_inlinable",
+        "is_one_task",
         "is_plain",
         "is_read",
         "name",
@@ -91,9 +92,10 @@ class Tool(Generic[P, T]):
         _checked_text(self.name, "description", self.description)
         self.blocking = is_blocking(function, hints)
         self.is_read = self.effect is Effect.READ
+        self.is_one_task = not (self.blocking or self.retries)
         # Not a protected one: cancelling the agent would cancel it. Nor one that is tried again:
         # cancelled between two tries it ends by an error, and so the agent would not see it.
-        self.is_inlinable = not (self.blocking or self.protected or self.retries)
+        self.is_inlinable = self.is_one_task and not self.protected
         self._arguments = Arguments(self.name, function, hints)
         self.same_as = checked_same_as(self.name, same_as, self._arguments.names)
         result: Result[T] = Result(self.name, hints)

@@ -121,7 +121,7 @@ class WaveRunner(CallRunner):
                 continue
             if self._stopped:
                 self._ended(one, endings.SKIPPED)
-            elif one.gate is not None or one.tool.blocking or one.tool.retries is not None:
+            elif one.gate is not None or not one.tool.is_one_task:
                 self._start_behind_gate(one)
             else:
                 one.handle = self._task(self._perform(one), one.call_id)
@@ -131,6 +131,25 @@ class WaveRunner(CallRunner):
             return True
         self._agent = None
         return False
+
+    @property
+    def inline(self) -> Inline | None:
+        """The call that runs in the agent's task, if one does and has not ended.
+
+        Who awaits it by itself, and :meth:`join` only when the wave is not :meth:`settled` then,
+        saves a coroutine that would stay for as long as the wave does.
+        """
+        return self._inline
+
+    def settled(self) -> bool:
+        """Take note that the wave is over; False if :meth:`join` is to be awaited."""
+        if self._left or self._fatal is not None:
+            return False
+        inline = self._inline
+        if inline is not None and (inline.thrown is not None or not inline.is_done):
+            return False
+        self._inline = self._agent = None
+        return True
 
     def _step(self, one: Prepared) -> None:
         """Run a call as far as it comes without waiting; most that is left needs no more."""
@@ -152,7 +171,8 @@ class WaveRunner(CallRunner):
         cancelled: asyncio.CancelledError | None = None
         inline = self._inline
         if inline is not None:
-            await inline
+            if not inline.is_over:
+                await inline
             self._inline = None
             if inline.thrown is not None or not inline.is_done:
                 cancelled = self._cancellation_behind(inline)
