@@ -121,19 +121,21 @@ class AttemptWaves(Attempt):
         """Report the next wave, and give its number and its calls."""
         wave = self._number + 1
         now = self._wave_at = self.environment.now()
-        uid, prefix = self.input.uid, f"{self._id_prefix}{wave}."
-        ledger = self._ledger
-        self._answers = ledger is not None or bool(self.input.unknown())
+        prefix = CallId(f"{self._id_prefix}{wave}.")
+        keys = idempotency_key(self.input.uid, prefix)  # a call's key ends as its id does
+        answers = self._answers = self._ledger is not None or bool(self.input.unknown())
+        answer = _START
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
         for place, call in enumerate(calls, 1):
-            call_id = CallId(f"{prefix}{place}")
-            answer = self._answer(call, now) if self._answers else _START
-            key = answer.key or idempotency_key(uid, call_id)
+            call_id: Any = f"{prefix}{place}"
+            key: Any = f"{keys}{place}"
+            if answers:
+                answer = self._answer(call, now)
+                key = answer.key or key
             one = WaveCall(call, call_id, key, None, wave)
             one.end = answer.end
             tool = one.tool
-            compensated = tool.compensation is not None
             one.started = started = _new(
                 CallStarted,
                 (
@@ -147,18 +149,23 @@ class AttemptWaves(Attempt):
                     tool.carry,
                     key,
                     answer.origin,
-                    compensated,
+                    tool.compensation is not None,
                     None if tool.same_as is None else call.same_as,
                 ),
             )
             ours.append(one)
             begun.append(started)
-            if ledger is not None and answer.end is None and not tool.is_read:
-                ledger.started(self.input.number, self.input.attempt, wave)
-            if compensated:
-                self.environment.toolbox.remember(tool)
+            if not tool.is_read:
+                self._begin_write(one, wave)
         self._report(now, wave, tuple(begun))
         return wave, ours
+
+    def _begin_write(self, one: WaveCall, wave: int) -> None:
+        """Take note of a call that changes something: what was read before is stale from here."""
+        if self._ledger is not None and one.end is None:
+            self._ledger.started(self.input.number, self.input.attempt, wave)
+        if one.tool.compensation is not None:
+            self.environment.toolbox.remember(one.tool)
 
     def _answer(self, call: ToolCall[Any], now: float) -> _Answered:
         """What the ledger says to a call, if it knows anything of it."""
@@ -222,7 +229,7 @@ class AttemptWaves(Attempt):
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Take note of a call's end, to be told with what comes next, or in a moment."""
         assert isinstance(one, WaveCall), "the runner runs what it is given"
-        done = _done(one, end)
+        done = _done(one, end, False)
         if self._done is None:
             self._done = [done]
         else:
@@ -234,14 +241,13 @@ class AttemptWaves(Attempt):
         """Nobody waits for it any more: it was told of as ended before."""
         assert isinstance(one, WaveCall), "the runner runs what it is given"
         self.flush()
-        done = (_done(one, end, late=True),)
+        done = (_done(one, end, True),)
         self.control.report(Progress(self.environment.now(), self.control.fence, done))
 
     def _end_wave(self) -> None:
         """The wave is over, unless the agent went before its calls; told with what comes next."""
-        for call in self._calls:
-            if call.end is None:
-                return
+        if self.is_running:
+            return
         self._wave_done = self._number
         if self._flushes is None:
             self._flush_later()
@@ -284,23 +290,17 @@ class AttemptWaves(Attempt):
 
     def _record(self, call: WaveCall, end: CallEnd) -> CallRecord:
         given, at = self.input, self.environment.now()
-        done = _done(call, end)
+        done = _done(call, end, False)
         return record_of(call.started, done, self.control.fence, self._wave_at, at, given.senders)
 
 
-def _done(call: WaveCall, end: CallEnd, *, late: bool = False) -> CallDone:
-    started = call.started
-    values = (
-        call.wave,
-        call.call_id,
-        started.tool,
-        end.status,
-        end.result,
-        end.error,
-        started.answered_from,
-        late,
+def _done(call: WaveCall, end: CallEnd, late: bool) -> CallDone:
+    status, _, result, error, _ = end
+    origin = call.started.answered_from
+    return _new(
+        CallDone,
+        (call.wave, call.call_id, call.tool.name, status, result, error, origin, late),
     )
-    return _new(CallDone, values)
 
 
 def _restored(call: ToolCall[Any], record: CallRecord, turn: int) -> CallEnd | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages.errors import InvalidArguments, PlanError
+from .plain import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .plan import Planned
-
-PLAIN = frozenset({str, int, float, bool, type(None)})
-"""Types that hold no reference and are their own JSON form."""
 
 
 class Step(NamedTuple):

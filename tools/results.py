@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -10,11 +9,10 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, SchemaError, from_json, to_json
 
 from ..messages.errors import InvalidResult, ToolDefinitionError
+from .plain import ALWAYS, PLAIN, is_own_json
 from .signature import awaited, first_line, shown
 
 T = TypeVar("T")
-
-_PLAIN_RESULTS = (str, int, float, bool, type(None))
 
 
 class Result(Generic[T]):
@@ -30,7 +28,7 @@ class Result(Generic[T]):
         promised = awaited(annotation)
         annotation = annotation if promised is None else promised[0]
         self._tool = tool
-        self._plain = annotation if annotation in _PLAIN_RESULTS else None
+        self._plain = annotation if any(annotation is kind for kind in PLAIN) else None
         try:
             self._adapter = _adapter_of(annotation)
         except (PydanticUserError, SchemaError, TypeError, NameError) as error:
@@ -46,7 +44,8 @@ class Result(Generic[T]):
         Raises:
             InvalidResult: it is not what the annotation says, or JSON cannot hold it.
         """
-        if value.__class__ is self._plain and _is_own_json(value):
+        kind = value.__class__
+        if kind is self._plain and (kind in ALWAYS or is_own_json(value)):
             return value, value
         try:
             valid = self._adapter.validator.validate_python(value)
@@ -93,10 +92,3 @@ def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
         if error.code != "type-adapter-config-unused":
             raise
         return TypeAdapter(annotation)  # a model, which has settings of its own
-
-
-def _is_own_json(value: Any) -> bool:
-    kind = value.__class__
-    if kind is str:
-        return bool(value.isascii())
-    return kind is not float or isfinite(value)

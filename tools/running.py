@@ -361,8 +361,8 @@ class CallRunner:
             self._tell(one, end)
         except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
             self._fatal = self._fatal or error
-        self._left -= 1
-        if not self._left:
+        self._left = left = self._left - 1
+        if not left:
             self._all_ended()
 
     def _ended_late(self, one: Prepared, end: CallEnd) -> None:
