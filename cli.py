@@ -30,6 +30,7 @@ from cyclopts import App, Parameter
 from pydantic import ValidationError
 from rich.console import Console
 
+from .actors.loop_thread import loop_factory
 from .journal.memory import MemoryJournal
 from .journal.sqlite import SqliteJournal
 from .service import ServiceSettings, serve
@@ -145,7 +146,8 @@ def serve_command(
         if token is not None:
             console.print(f"token for this run: {token}", soft_wrap=True, highlight=False)
 
-    asyncio.run(serve(system, settings, started=started))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve(system, settings, started=started))
 
 
 def _in_json(data: Any) -> str:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 END_WITHIN = 5.0
 """Seconds that whatever is left on a loop has to end in when it was cancelled."""
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Find what makes the loop where we make it: uvloop where it is installed, else asyncio."""
+    try:
+        import uvloop  # noqa: PLC0415 - of the extra ``uvloop``
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 class LoopThread:
     """A thread with an event loop, for programs that have none."""
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=loop_factory())
         started = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="wavebreak-loop", daemon=True

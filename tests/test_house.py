@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-OF_EXTRAS: Final = {"testing/plugin.py": "pytest", "tools/retrying.py": "tenacity"}
+OF_EXTRAS: Final = {
+    "actors/loop_thread.py": "uvloop",
+    "testing/plugin.py": "pytest",
+    "tools/retrying.py": "tenacity",
+}
 """The files of the core that may import what is of an extra, when it is asked for."""
 
 CORE: Final = frozenset({"messages", "tools", "journal", "actors", "supervisors", "system"})
@@ -290,12 +294,12 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (ROOT / "py.typed").is_file()
 
 
-def test_continuous_integration_runs_the_two_commands_that_the_readme_names() -> None:
+def test_continuous_integration_runs_the_commands_that_the_readme_names() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     lines = script.read_text(encoding="utf-8").splitlines()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("make check", "make test"):
+    for command in ("make check", "make test", "make bench-guard"):
         assert command in lines
         assert command in readme
     assert "make run" in readme
