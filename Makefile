@@ -28,7 +28,7 @@ FOLDERS := $(patsubst %/__init__.py,%,$(wildcard actors/__init__.py journal/__in
 	messages/__init__.py service/__init__.py supervisors/__init__.py testing/__init__.py tools/__init__.py))
 MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wildcard *.py)))
 
-.PHONY: help run demo test test-fast explore check format bench bench-full docs clean
+.PHONY: help run demo test test-fast explore check format bench bench-full bench-guard docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
@@ -69,6 +69,9 @@ bench: $(VENV)/bench.stamp ## beside asyncio by hand, in a minute; BENCH_ARGS="-
 bench-full: $(VENV)/bench.stamp ## all sizes, and beside what others made; writes docs/benchmarks.json
 	@$(BIN)/python benchmarks/suite.py --full --peers --json $(FIGURES) \
 		--replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
+
+bench-guard: $(VENV)/bench.stamp ## fails when the hot path has become dearer by more than a third
+	@$(BIN)/python benchmarks/guard.py
 
 docs: $(VENV)/run.stamp ## draw the pictures and tables of the documentation from the code
 	@$(BIN)/python docs/draw_states.py
