@@ -32,7 +32,7 @@ MODULES := wavebreak $(patsubst %.py,wavebreak.%,$(filter-out __init__.py,$(wild
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1 \2/p' Makefile | while read -r name what; do \
-		printf '  make %-10s %s\n' "$$name" "$$what"; done
+		printf '  make %-11s %s\n' "$$name" "$$what"; done
 
 run: $(VENV)/run.stamp ## the main job: the hotel concierge as a service, with its page
 	@$(BIN)/wavebreak serve examples/concierge.py:service
