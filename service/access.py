@@ -9,6 +9,7 @@ import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..messages.errors import InvalidSetting
@@ -138,45 +139,59 @@ class Access:
         self._own = tuple(rules)
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
-        self._rules = self._own
+        self._filed: tuple[TokenRule, ...] = ()
+        self._by_hash: dict[str, TokenRule] = {}
         if path is not None:
             self._stamp = _stamp_of(path)
-            self._rules = (*self._own, *read_rules(path))
+            self._filed = read_rules(path)
+        self._sort()
 
     @property
     def rules(self) -> tuple[TokenRule, ...]:
         """The tokens that count."""
-        if self._path is not None:
-            stamp = _stamp_of(self._path)
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._rules = (*self._own, *self._read(self._path))
-        return self._rules
+        self._look()
+        return (*self._own, *self._filed)
 
-    @staticmethod
-    def _read(path: Path) -> tuple[TokenRule, ...]:
-        try:
-            return read_rules(path)
-        except InvalidSetting:
-            return ()  # a file that cannot be read lets nobody in
+    def replace(self, rules: Iterable[TokenRule]) -> None:
+        """Let these be the tokens of the program's own, and no others."""
+        self._own = tuple(rules)
+        self._sort()
+
+    def revoke(self, name: str) -> None:
+        """Let a token of the program's own count no more; those of the file are taken out there."""
+        self.replace(rule for rule in self._own if rule.name != name)
 
     def rule_of(self, token: str) -> TokenRule | None:
         """What a token allows; None if it is none of ours."""
+        self._look()
         wanted = hash_of(token)
-        found: TokenRule | None = None
-        for rule in self.rules:  # all of them: the time tells nothing
-            if hmac.compare_digest(rule.hash, wanted):
-                found = rule
-        return found
+        # By its hash: the time could tell where that lies among ours, and from a hash no token can
+        # be made. The comparison of the whole takes the same time for all.
+        found = self._by_hash.get(wanted)
+        same = hmac.compare_digest(wanted if found is None else found.hash, wanted)
+        return found if same else None
 
     def counts(self, rule: TokenRule) -> bool:
         """Whether a token that was let in still is."""
-        return rule in self.rules
+        self._look()
+        found = self._by_hash.get(rule.hash)
+        return found is rule or found == rule
 
-    def revoke(self, name: str) -> None:
-        """Let a token of the program's own count no more."""
-        self._own = tuple(rule for rule in self._own if rule.name != name)
-        self._rules = tuple(rule for rule in self._rules if rule.name != name)
+    def _look(self) -> None:
+        """Read the file again if it has changed."""
+        path = self._path
+        if path is None or (stamp := _stamp_of(path)) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._filed = read_rules(path)
+        except InvalidSetting as error:
+            self._filed = ()  # a file that cannot be read lets nobody in
+            logger.warning("no token of the file counts any more: {}", error)
+        self._sort()
+
+    def _sort(self) -> None:
+        self._by_hash = {rule.hash: rule for rule in (*self._own, *self._filed)}
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int] | None:

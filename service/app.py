@@ -9,10 +9,10 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from . import chat_api, login_api, messages_api, problems, sessions_api
+from . import chat_api, login_api, messages_api, posting, problems, sessions_api
 from .access import Access
 from .guard import TheService
-from .limits import Intake
+from .intake import Intake
 from .models import Health
 from .page import mount_page
 from .settings import ServiceSettings
@@ -80,6 +80,7 @@ def create_app(
     app.state.service = service
     problems.install(app)
     app.include_router(_health)
+    app.include_router(posting.router, prefix="/v1")
     app.include_router(messages_api.router, prefix="/v1")
     app.include_router(sessions_api.router, prefix="/v1")
     app.include_router(login_api.router, prefix="/v1", include_in_schema=settings.page)

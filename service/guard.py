@@ -7,18 +7,24 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
+from starlette.requests import cookie_parser
 
 from ..messages.ids import SessionKey
-from .access import ANY_TENANT, Scope, TokenRule
-from .limits import in_full
+from .access import ANY_TENANT, TokenRule
+from .access import Scope as TokenScope
+from .paths import in_full
 from .problems import ProblemError, not_found
 from .state import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Scope
 
 COOKIE: Final = "wavebreak_token"
+CALLER: Final = "wavebreak.caller"
+"""Where in a request's scope it is kept who made it."""
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `wavebreak token new NAME`.")
 _cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="What the page has.")
@@ -64,42 +70,85 @@ class Caller(NamedTuple):
         return tenant
 
 
-def _same_site(request: Request) -> bool:
+def _same_site(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a request with a cookie comes from our own page."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site not in {"same-origin", "none"}:
+    site = headers.get(b"sec-fetch-site")
+    if site is not None and site not in {b"same-origin", b"none"}:
         return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    origin = headers.get(b"origin")
+    if origin is None:
+        return True
+    return urlsplit(origin.decode("latin-1")).netloc == headers.get(b"host", b"").decode("latin-1")
 
 
-async def caller_of(
-    request: Request,
-    service: TheService,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-    cookie: Annotated[str | None, Security(_cookie)] = None,
-) -> Caller:
-    """Who makes this request.
+def refuse_other_sites(scope: Scope) -> None:
+    """See to it that a request comes from our own page, or from no page.
+
+    Raises:
+        ProblemError: it comes from another one.
+    """
+    if not _same_site(dict(scope["headers"])):
+        raise ProblemError(403, "forbidden", "the cookie counts on the service's own page only")
+
+
+def let_in(scope: Scope, service: Service) -> Caller:
+    """Who makes a request, by its head alone: nobody else's body is read.
 
     Raises:
         ProblemError: nobody that we know, or more often than the token may.
     """
-    token = bearer.credentials if bearer is not None else cookie
+    bearer: bytes | None = None
+    cookies = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if bearer is not None:
+                raise _unknown("there is more than one header Authorization")
+            bearer = value
+        elif name == b"cookie":
+            cookies = value if not cookies else cookies + b"; " + value
+    token, by_cookie = "", False
+    if bearer is not None and bearer[:7].lower() == b"bearer ":
+        token = bearer[7:].strip().decode("latin-1")
+    elif cookies:
+        token, by_cookie = cookie_parser(cookies.decode("latin-1")).get(COOKIE, ""), True
     rule = service.access.rule_of(token) if token else None
     if rule is None:
-        detail = "a token is needed: Authorization: Bearer TOKEN"
-        raise ProblemError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
-    if bearer is None and request.method not in _SAFE and not _same_site(request):
-        raise ProblemError(403, "forbidden", "the cookie counts on the service's own page only")
-    service.buckets.take(rule.name)
-    return Caller(rule, service)
+        raise _unknown("a token is needed: Authorization: Bearer TOKEN")
+    if by_cookie and scope["method"] not in _SAFE:
+        refuse_other_sites(scope)
+    service.buckets.take(rule.hash)
+    caller = Caller(rule, service)
+    scope[CALLER] = caller
+    return caller
 
 
-def _needing(scope: Scope) -> Callable[..., Any]:
+def _unknown(detail: str) -> ProblemError:
+    return ProblemError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+
+
+async def caller_of(
+    request: Request,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+    _cookie: Annotated[str | None, Security(_cookie)] = None,
+) -> Caller:
+    """Who makes this request: it was let in before it came here."""
+    return cast("Caller", request.scope[CALLER])
+
+
+def check_scope(caller: Caller, scope: TokenScope) -> None:
+    """See to it that a token allows something.
+
+    Raises:
+        ProblemError: it does not.
+    """
+    if not caller.rule.allows(scope):
+        detail = f"the token {caller.rule.name!r} does not have the scope {str(scope)!r}"
+        raise ProblemError(403, "forbidden", detail)
+
+
+def _needing(scope: TokenScope) -> Callable[..., Any]:
     async def check(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-        if not caller.rule.allows(scope):
-            detail = f"the token {caller.rule.name!r} does not have the scope {str(scope)!r}"
-            raise ProblemError(403, "forbidden", detail)
+        check_scope(caller, scope)
         return caller
 
     check.__name__ = f"needs_{scope}"
@@ -107,17 +156,17 @@ def _needing(scope: Scope) -> Callable[..., Any]:
 
 
 Anyone = Annotated[Caller, Depends(caller_of)]
-Reader = Annotated[Caller, Depends(_needing(Scope.READ))]
-Sender = Annotated[Caller, Depends(_needing(Scope.SEND))]
-Stopper = Annotated[Caller, Depends(_needing(Scope.STOP))]
-Admin = Annotated[Caller, Depends(_needing(Scope.ADMIN))]
+Reader = Annotated[Caller, Depends(_needing(TokenScope.READ))]
+Sender = Annotated[Caller, Depends(_needing(TokenScope.SEND))]
+Stopper = Annotated[Caller, Depends(_needing(TokenScope.STOP))]
+Admin = Annotated[Caller, Depends(_needing(TokenScope.ADMIN))]
 
 SessionId = Annotated[
     str,
     Path(min_length=1, max_length=512, description="the session's id"),
-    AfterValidator(in_full),
+    BeforeValidator(in_full),
 ]
-MessageId = Annotated[str, Path(min_length=1, max_length=512), AfterValidator(in_full)]
+MessageId = Annotated[str, Path(min_length=1, max_length=512), BeforeValidator(in_full)]
 Tenant = Annotated[
     str | None,
     Query(max_length=512, description="the session's tenant; by default the token's"),

@@ -1,4 +1,4 @@
-"""How much may come in: requests a second by token, requests at a time, and how slowly."""
+"""How much may come in: requests a second by token, bodies, and how slowly they come."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
 
 from starlette.exceptions import HTTPException
 
-from .problems import ProblemError, answer
+from .problems import ProblemError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from .state import Service
+    from starlette.types import Message, Receive, Scope
 
 _BUCKETS: Final = 10_000
 """Tokens that are remembered; of more, the one that was away longest begins anew."""
@@ -52,71 +49,21 @@ class Buckets:
             raise ProblemError(429, "too-many-requests", detail, {"Retry-After": "1"})
 
 
-class Intake:
-    """ASGI middleware: refuses what is too much at once, and bodies that come too slowly.
-
-    Args:
-        app: what is behind.
-        service: the service.
-    """
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        service = self._service
-        if service.requests - service.streams >= service.settings.most_requests:
-            detail = "too many requests are at work: try again later"
-            refusal = ProblemError(503, "overloaded", detail, {"Retry-After": "1"})
-            await answer(refusal)(scope, receive, send)
-            return
-        settings = service.settings
-        if _length_of(scope) > settings.max_body:
-            await answer(_too_large(settings.max_body))(scope, receive, send)
-            return
-        if b"%2" in scope.get("raw_path", b""):
-            scope["path"] = _with_slashes_apart(scope)
-        service.requests += 1
-        try:
-            body = _Body(receive, settings.body_within, settings.max_body)
-            await self._app(scope, body, send)
-        finally:
-            service.requests -= 1
-
-
-SLASH: Final = "\ue000"
-"""What a slash within a name is between the address and the route; see :func:`in_full`."""
-
-
-def _with_slashes_apart(scope: Scope) -> str:
-    """The path, in which a slash that was written ``%2F`` does not end a name."""
-    raw: str = scope["raw_path"].decode("ascii", "replace").partition("?")[0]
-    return unquote(raw.replace("%2F", quote(SLASH)).replace("%2f", quote(SLASH)))
-
-
-def in_full(name: str) -> str:
-    """A name out of a path, with its slashes."""
-    return name.replace(SLASH, "/")
-
-
-def _length_of(scope: Scope) -> int:
+def length_of(scope: Scope) -> int:
+    """Bytes that a request says it has; 0 if it does not say."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
     return 0
 
 
-def _too_large(most: int) -> ProblemError:
+def too_large(most: int) -> ProblemError:
+    """The refusal of a body that is too large."""
     detail = f"the body is larger than {most} bytes"
     return ProblemError(413, "too-large", detail, {"Connection": "close"})
 
 
-class _Body:
+class Body:
     """A request's body: no larger than may be, and there within some seconds."""
 
     __slots__ = ("_complete", "_most", "_receive", "_size", "_until", "_within")
@@ -130,6 +77,11 @@ class _Body:
         self._complete = False
 
     async def __call__(self) -> Message:
+        """Receive some of it; after its end, whatever else comes.
+
+        Raises:
+            ProblemError: it is too large, or too slow.
+        """
         if self._complete:
             return await self._receive()
         if self._until is None:
@@ -142,7 +94,7 @@ class _Body:
             raise _told(ProblemError(408, "too-slow", detail)) from error
         self._size += len(message.get("body", b""))
         if self._size > self._most:
-            raise _told(_too_large(self._most))
+            raise _told(too_large(self._most))
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from .guard import COOKIE, TheService
+from .guard import COOKIE, TheService, refuse_other_sites
 from .models import Login, Whoami
 from .problems import ProblemError, documented
 
 router = APIRouter(tags=["page"])
 
 
-@router.post("/login", responses=documented(400, 401, 408, 413, 422, 429, 500))
+@router.post("/login", responses=documented(400, 401, 403, 408, 413, 422, 429, 500))
 async def log_in(body: Login, request: Request, response: Response, service: TheService) -> Whoami:
     """Take a token, and give the cookie that the page uses."""
-    # One bucket for all who knock: a token is too long to be guessed anyway.
-    service.buckets.take("\0login")
+    refuse_other_sites(request.scope)
+    # By address, so that nobody keeps others out; a token is too long to be guessed anyway.
+    service.buckets.take(f"login {request.client.host if request.client else ''}")
     rule = service.access.rule_of(body.token)
     if rule is None:
         raise ProblemError(401, "unauthorized", "this token does not count")
@@ -29,7 +30,8 @@ async def log_in(body: Login, request: Request, response: Response, service: The
     return Whoami(name=rule.name, scopes=sorted(rule.scopes), tenants=sorted(rule.tenants))
 
 
-@router.post("/logout", status_code=204, responses=documented(500))
-async def log_out(response: Response) -> None:
+@router.post("/logout", status_code=204, responses=documented(403, 500))
+async def log_out(request: Request, response: Response) -> None:
     """Forget the cookie."""
+    refuse_other_sites(request.scope)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")

@@ -137,6 +137,12 @@ def problem_of(error: BaseException) -> ProblemError | None:
 
 def answer(problem: ProblemError, **more: Any) -> JSONResponse:
     """The response that tells a problem."""
+    return JSONResponse(
+        _written(problem, **more), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def _written(problem: ProblemError, **more: Any) -> dict[str, Any]:
     body = Problem(
         type=f"urn:wavebreak:problem:{problem.kind}",
         title=HTTPStatus(problem.status).phrase,
@@ -144,51 +150,52 @@ def answer(problem: ProblemError, **more: Any) -> JSONResponse:
         detail=problem.detail,
         **more,
     )
-    return JSONResponse(
-        body.model_dump(mode="json", exclude_none=True),
-        problem.status,
-        headers=problem.headers,
-        media_type=MEDIA_TYPE,
-    )
+    return body.model_dump(mode="json", exclude_none=True)
+
+
+def _invalid(error: RequestValidationError) -> JSONResponse:
+    wrong = [
+        WrongField(where=".".join(map(str, each["loc"])), detail=each["msg"])
+        for each in error.errors()
+    ]
+    what = "; ".join(f"{each.where}: {each.detail}" for each in wrong)
+    return answer(ProblemError(422, "invalid-request", what), errors=wrong)
+
+
+def _plain(error: HTTPException) -> JSONResponse:
+    phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    kind = _BY_STATUS.get(error.status_code, phrase)
+    return answer(ProblemError(error.status_code, kind, str(error.detail), error.headers))
+
+
+def told(error: Exception, what: str) -> JSONResponse:
+    """The response that tells an error, whatever it is; what was not foreseen is logged, too.
+
+    Args:
+        error: what was raised.
+        what: what it was raised at, for the log.
+    """
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _plain(error)
+    problem = problem_of(error)
+    if problem is None:
+        logger.opt(exception=error).error("a request failed: {}", what)
+        return answer(ProblemError(500, "error", "the service failed; its log says why"))
+    more = {"message_id": error.message_id} if isinstance(error, AcceptanceUnknown) else {}
+    return answer(problem, **more)
 
 
 def install(app: FastAPI) -> None:
     """Have every error of an app told as a problem."""
 
-    async def ours(_request: Request, error: Exception) -> JSONResponse:
-        problem = problem_of(error)
-        assert problem is not None, "only what is known is caught here"
-        more = {"message_id": error.message_id} if isinstance(error, AcceptanceUnknown) else {}
-        return answer(problem, **more)
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        route: Any = request.scope.get("route")
+        return told(error, f"{request.method} {getattr(route, 'path', '')}")
 
-    async def refused(_request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        wrong = [
-            WrongField(where=".".join(map(str, each["loc"])), detail=each["msg"])
-            for each in error.errors()
-        ]
-        what = "; ".join(f"{each.where}: {each.detail}" for each in wrong)
-        return answer(ProblemError(422, "invalid-request", what), errors=wrong)
-
-    async def plain(_request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        kind = _BY_STATUS.get(error.status_code, phrase)
-        return answer(ProblemError(error.status_code, kind, str(error.detail), error.headers))
-
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        problem = problem_of(error)
-        if problem is not None:
-            return answer(problem)
-        logger.opt(exception=error).error("{} {} failed", request.method, request.url.path)
-        return answer(ProblemError(500, "error", "the service failed; its log says why"))
-
-    app.add_exception_handler(ProblemError, ours)
-    app.add_exception_handler(WavebreakError, ours)
-    app.add_exception_handler(OSError, unforeseen)
-    app.add_exception_handler(RequestValidationError, refused)
-    app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, unforeseen)
+    for kind in (ProblemError, WavebreakError, OSError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

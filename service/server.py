@@ -198,13 +198,17 @@ async def _first_of(running: asyncio.Task[None], *ends: Coroutine[Any, Any, obje
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        listening = socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        # Connections inherit it. asyncio sees to it for sockets of its own making only, and without
+        # it an answer's body waits up to 40 ms for the client's word that its head has come.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         msg = (
             f"{host}:{port} cannot be listened on ({error.strerror or error}): end what does, or "
             "take another; WAVEBREAK_PORT=0 takes any that is free"
         )
         raise OSError(error.errno, msg) from error
+    return listening
 
 
 def _in_address(host: str) -> str:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic_core import from_json
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _named(value: Any) -> Any:
+    """Names with commas between, as a variable has them, or in JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        return from_json(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_named)]
 
 
 class ServiceSettings(BaseSettings):
@@ -29,6 +43,8 @@ class ServiceSettings(BaseSettings):
         burst: requests it may make at once.
         page: whether there is a page at ``/``.
         chat_routes: whether there are the routes of MindRoot's chat.
+        hosts: the names by which the service is called; others are refused. Any name if empty, but
+            for a service on loopback without ``tokens``: then those of loopback.
         proxies: addresses of proxies whose ``X-Forwarded-*`` headers count.
         secure_cookie: whether the page's cookie goes over TLS only.
         drain_within: seconds that requests have to end in when the service ends.
@@ -54,7 +70,8 @@ class ServiceSettings(BaseSettings):
     burst: PositiveInt = 1_000
     page: bool = True
     chat_routes: bool = True
-    proxies: tuple[str, ...] = ()
+    hosts: Names = ()
+    proxies: Names = ()
     secure_cookie: bool = False
     drain_within: PositiveFloat = 5.0
     log_texts: bool = False

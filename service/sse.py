@@ -7,7 +7,6 @@ without end. So this is a response of our own; what it writes is formatted by Fa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fastapi.responses import Response
@@ -16,6 +15,7 @@ from loguru import logger
 
 from ..messages.errors import SubscriberTooSlow, WavebreakError
 from .feed import Item, closed
+from .waiting import until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class EventsResponse(Response):
         del scope
         loop = asyncio.get_running_loop()
         work = loop.create_task(self._write(send))
-        gone = loop.create_task(_until_gone(receive))
+        gone = loop.create_task(until_gone(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -168,9 +168,3 @@ class _Nothing:
 
 class _TooSlowToWrite(Exception):
     """The reader does not take what was written."""
-
-
-async def _until_gone(receive: Receive) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        while (await receive())["type"] != "http.disconnect":
-            pass

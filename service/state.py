@@ -78,6 +78,7 @@ class Service:
         self.journal = journal
         self.draining = False
         self.streams = 0
+        self.waits = 0
         self.requests = 0
         self.buckets = Buckets(settings.rate, settings.burst)
 

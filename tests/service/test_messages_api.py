@@ -9,7 +9,7 @@ from wavebreak import ActorSystem, MemoryJournal, Turn, tool
 from wavebreak.messages.errors import AcceptanceUnknown, JournalBusy, JournalFull, MailboxFull
 from wavebreak.messages.events import Event, MessageEnded, TurnStarted
 from wavebreak.messages.reasons import MessageStatus
-from wavebreak.service.messages_api import Part
+from wavebreak.service.message_stream import Part
 from wavebreak.testing import gate
 
 from .asking import Asking, serving, system_of, told_in

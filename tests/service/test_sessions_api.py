@@ -172,7 +172,7 @@ async def test_the_tree_names_sessions_only_to_whom_all_tenants_are_open() -> No
         assert '"sessions"' in shown
         assert '"ann"' in shown
         token, rule = new_token("some", [Scope.ADMIN], ["acme"])
-        access_of(ask)._rules = (rule,)
+        access_of(ask).replace([rule])
         hidden = (await ask.bearing(token).get("/v1/tree", limit=10)).body.decode()
         assert '"sessions"' in hidden
         assert '"ann"' not in hidden
