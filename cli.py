@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -35,7 +34,9 @@ from .journal.memory import MemoryJournal
 from .journal.sqlite import SqliteJournal
 from .service import ServiceSettings, serve
 from .service.client import Client
+from .service.logs import log_to_stderr
 from .service.saved import saved_page
+from .service.settings import unknown_variables
 from .service.talk import talk
 from .service.target import load, system_of
 from .service.terminal import (
@@ -129,10 +130,12 @@ def serve_command(
             "thousands of sessions; start a second service with a journal of its own instead"
         )
         raise WavebreakError(msg)
-    given = {"host": host, "port": port, "tokens": tokens}
-    told = {name: value for name, value in given.items() if value is not None}
-    settings = ServiceSettings.model_validate({**ServiceSettings().model_dump(), **told})
-    _log(debug=settings.debug)
+    settings = ServiceSettings.given(host=host, port=port, tokens=tokens)
+    if "rare_gc" not in settings.model_fields_set:  # this process does nothing else
+        settings = settings.model_copy(update={"rare_gc": True})
+    log_to_stderr(debug=settings.debug, texts=settings.log_texts)
+    for sentence in unknown_variables(os.environ):
+        logger.warning(sentence)
     kept = MemoryJournal(keep_entries=_KEPT) if memory else SqliteJournal(journal)
     system = system_of(load(target), kept)
 
@@ -152,23 +155,6 @@ def serve_command(
 
 def _in_json(data: Any) -> str:
     return json.dumps(data)
-
-
-def _log(*, debug: bool) -> None:
-    """Have ours and the server's warnings written to standard error; with ``debug``, all."""
-    level = "DEBUG" if debug else "WARNING"
-    logger.remove()
-    logger.add(sys.stderr, level=level, backtrace=False, diagnose=False)
-    logger.enable("wavebreak")
-    logging.basicConfig(handlers=[_ToLoguru()], level=level, force=True)
-
-
-class _ToLoguru(logging.Handler):
-    """Passes on what the server logs in the standard library's way."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on."""
-        logger.opt(exception=record.exc_info).log(record.levelname, record.getMessage())
 
 
 # --- talking ---

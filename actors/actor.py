@@ -278,7 +278,7 @@ class AsyncioActor(pykka.Actor):
         Returns:
             the answer, for those who asked; awaited first if it is awaitable.
         """
-        logger.warning("unexpected message to {}: {}", self._actor_ref, message)
+        logger.warning("unexpected message to {}: {}", self._actor_ref, type(message).__name__)
 
     def dead_letter(self, envelope: Envelope) -> None:
         """Take note of a message that nobody waits for, left when the actor ended.

@@ -119,8 +119,13 @@ class Feed:
         self._ended = False
         self._ready: deque[Item] = deque()
         self._floor = 0
+        """The position of the last event that was looked at."""
+        self._target = 0
+        """The position up to which the journal is to be read."""
+        self._held: Event | None = None
+        """A live event before which some are missing."""
         self._told: Standing | None = None
-        self._replayed = False
+        self._caught_up = False
         self._begins_anew = 0
         self._step: asyncio.Task[None] | None = None
 
@@ -151,22 +156,31 @@ class Feed:
         while not self._ready:
             if self._ended:
                 return None
-            if not self._replayed:
+            if self._told is None or self._floor < self._target:
                 await self._go_back()
-            elif self._over is not None and self._told is not None and self._over(self._told):
+            elif not self._caught_up:
+                self._catch_up(self._told)
+            elif self._over is not None and self._over(self._told):
                 self._ended = True
             else:
                 await self._listen()
         return self._ready.popleft()
 
     async def _listen(self) -> None:
-        try:
-            event = await anext(self._live)
-        except StopAsyncIteration:
-            self._ended = True
-            self._ready.append(closed("shutdown"))
-        else:
-            self._take(event)
+        event = self._held
+        if event is None:
+            try:
+                event = await anext(self._live)
+            except StopAsyncIteration:
+                self._ended = True
+                self._ready.append(closed("shutdown"))
+                return
+            if event.position is not None and event.position > self._floor + 1:
+                # What a session did not live to tell is in the journal, if it is anywhere.
+                self._held, self._target = event, event.position - 1
+                return
+        self._held = None
+        self._take(event)
 
     def at_hand(self) -> Item | None:
         """The next item if it is there already."""
@@ -183,34 +197,29 @@ class Feed:
     async def _begin(self) -> None:
         self._told = await self._standing()
         position, after = self._told.position, self._after
+        self._target = position
         if after is None:
             self._floor = position
             return
         self._floor = min(after, position)
-        has = max(after, self._has)
-        if has > position:  # ids of another life: what they stand for is not here
-            self._ready.append(_gap(has, position + 1))
+        self._has = max(after, self._has)
+        if self._has > position:  # ids of another life: what they stand for is not here
+            self._ready.append(_gap(self._has, position + 1))
             self._floor = self._has = position
-        elif after < position:
-            first = await self._journal.events(self._key, after, 1)
-            begins = (first[0].position if first else None) or position + 1
-            if begins > has + 1:
-                self._ready.append(_gap(has, begins))
-            self._floor = begins - 1
 
     async def _read(self) -> None:
-        """Read what was up to the look that was taken; what came later is among the live ones."""
-        told = self._told
-        assert told is not None, "it was looked at before"
-        if self._floor < told.position:
-            events = await self._journal.events(self._key, self._floor, _PAGE)
-            for event in events:
-                if (event.position or 0) <= told.position:
-                    self._take(event)
-            if len(events) == _PAGE and self._floor < told.position:
-                return
-        self._floor = max(self._floor, told.position)
-        self._replayed = True
+        """Read a page of what was, up to the target; what came later is among the live ones."""
+        target = self._target
+        events = await self._journal.events(self._key, self._floor, _PAGE)
+        for event in events:
+            if (event.position or 0) <= target:
+                self._take(event)
+        if self._floor < target and len(events) < _PAGE:
+            self._miss(target + 1)  # the rest is not kept any more
+            self._floor = target
+
+    def _catch_up(self, told: Standing) -> None:
+        self._caught_up = True
         if told.preview:
             caught = CatchUp(turn=told.turn, attempt=told.attempt, text=told.preview)
             self._ready.append(Item("catch_up", caught.model_dump_json()))
@@ -219,6 +228,7 @@ class Feed:
         if event.position is not None:
             if event.position <= self._floor:
                 return
+            self._miss(event.position)
             self._floor = event.position
         elif isinstance(event, Delta) and self._is_past(event):
             return
@@ -227,6 +237,12 @@ class Feed:
         wanted = self._wanted is None or self._wanted(event)
         if wanted and self._floor > self._has:
             self._ready.append(item_of(event))
+
+    def _miss(self, position: int) -> None:
+        """Tell that what is before a position is not there, if something is missing there."""
+        last = max(self._floor, self._has)
+        if position > last + 1:
+            self._ready.append(_gap(last, position))
 
     def _is_past(self, delta: Delta) -> bool:
         """Whether the look that was taken has this piece already."""

@@ -4,89 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from loguru import logger
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..messages.errors import InvalidSetting
 from .access import Access, Scope, new_token
 from .app import create_app
+from .protocol import punctual
 from .settings import ServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
-
     from ..system import ActorSystem
 
-_GRACE = 2.0
-"""Seconds beyond what a stream gives its reader after which the connection is cut."""
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
+_FILES: Final = 500
+"""Files that may be open besides connections: the journal's, sockets of tools, and so on."""
 
-class PunctualProtocol(H11Protocol):
-    """Gives up clients which send a request's head, or read an answer, too slowly.
-
-    uvicorn itself has a deadline for neither. Subclassed with the two in :func:`_punctual`.
-    """
-
-    head_within = 10.0
-    read_within = 10.0
-    _head: asyncio.TimerHandle | None = None
-    _read: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect the head of a request."""
-        super().connection_made(transport)
-        self._expect()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
-        self._came()
-        self.resume_writing()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Notice when a head is there, and when one begins."""
-        before = cast("RequestResponseCycle | None", self.cycle)
-        super().data_received(data)
-        if self.cycle is not before:
-            self._came()
-        elif self._head is None and (before is None or before.response_complete):
-            self._expect()
-
-    def pause_writing(self) -> None:
-        """The client does not read: it has some time for that."""
-        super().pause_writing()
-        if self._read is None:
-            self._read = self.loop.call_later(self.read_within, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        super().resume_writing()
-        if self._read is not None:
-            self._read.cancel()
-            self._read = None
-
-    def _expect(self) -> None:
-        self._head = self.loop.call_later(self.head_within, self.transport.abort)
-
-    def _came(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-
-def _punctual(settings: ServiceSettings) -> type[PunctualProtocol]:
-    times = {
-        "head_within": settings.header_within,
-        "read_within": settings.slow_after + _GRACE,
-    }
-    return type("PunctualProtocol", (PunctualProtocol,), times)
+_RARELY: Final = (10_000, 20, 50)
+"""When the garbage collector looks, if it is to look rarely; Python's own is (700, 10, 10)."""
 
 
 class _Server(uvicorn.Server):
@@ -100,14 +43,13 @@ class _Server(uvicorn.Server):
 def _config(app: Any, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_punctual(settings),
+        http=punctual(settings),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # only those of proxies that are named, by the app
-        limit_concurrency=settings.most_connections,
         timeout_graceful_shutdown=max(1, round(settings.drain_within)),
     )
 
@@ -158,6 +100,11 @@ async def serve(
     """
     settings = settings or ServiceSettings()
     access, token = access_for(settings)
+    if token is not None and not settings.hosts:
+        # A page of a foreign name that leads to this machine is none of ours.
+        names = {*_LOOPBACK, _in_address(settings.host.lower())}
+        settings = settings.model_copy(update={"hosts": tuple(sorted(names))})
+    _have_files(settings.most_connections + _FILES)
     ends = stop or asyncio.Event()
     app = create_app(system, access=access, settings=settings)
     config = _config(app, settings)
@@ -171,7 +118,8 @@ async def serve(
                 if started is not None:
                     host, port = sock.getsockname()[:2]
                     started(f"http://{_in_address(host)}:{port}", token)
-                await _first_of(running, ends.wait(), system.wait_closed())
+                with _collecting(rarely=settings.rare_gc):
+                    await _first_of(running, ends.wait(), system.wait_closed())
                 logger.info("the service ends")
                 app.state.service.draining = True
                 # The system closes now, and the server goes on answering meanwhile.
@@ -181,6 +129,45 @@ async def serve(
                 sock.close()
             else:
                 await running
+
+
+@contextlib.contextmanager
+def _collecting(*, rarely: bool) -> Generator[None]:
+    """Have the garbage collector look rarely, and not at what was there at the start."""
+    if not rarely:
+        yield
+        return
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _have_files(wanted: int) -> None:
+    """See to it that so many files may be open, as far as that can be had."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none, and no such bound
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    endless = resource.RLIM_INFINITY
+    if soft == endless or soft >= wanted:
+        return
+    least = wanted if hard == endless else min(wanted, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, least), hard))
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        logger.warning(
+            "only {} files may be open, and {} are wanted: raise `ulimit -n`, or lower "
+            "WAVEBREAK_MOST_CONNECTIONS",
+            max(soft, least),
+            wanted,
+        )
 
 
 async def _first_of(running: asyncio.Task[None], *ends: Coroutine[Any, Any, object]) -> None:

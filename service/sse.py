@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE: Final = "text/event-stream"
+GRACE: Final = 2.0
+"""Seconds beyond what a stream gives its reader after which the server cuts the connection."""
+
 _CHUNK: Final = 1 << 16
 """Bytes after which what is at hand is written."""
 
@@ -95,26 +98,29 @@ class EventsResponse(Response):
         gone = loop.create_task(until_gone(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and isinstance(work.exception(), _TooSlowToWrite):
+                logger.info("a reader of events is too slow, and is cut off")
+                self._source.close()
+                # An answer that just ends would wait for this reader; the server cuts it off.
+                await asyncio.wait({gone}, timeout=2 * GRACE)
         finally:
             self._source.close()
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
             self._ended()
-        if not work.cancelled() and (error := work.exception()) is not None:
+        error = None if work.cancelled() else work.exception()
+        if error is not None and not isinstance(error, _TooSlowToWrite):
             raise error
 
     async def _write(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
-        try:
-            # So that a client sees at once that it listens.
-            await self._send(send, KEEPALIVE_COMMENT)
-            while (chunk := await self._chunk()) is not None:
-                await self._send(send, chunk)
-            await self._send(send, b"", more=False)
-        except _TooSlowToWrite:
-            logger.info("a reader of events is too slow, and is cut off")
+        # So that a client sees at once that it listens.
+        await self._send(send, KEEPALIVE_COMMENT)
+        while (chunk := await self._chunk()) is not None:
+            await self._send(send, chunk)
+        await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
         message = {"type": "http.response.body", "body": body, "more_body": more}

@@ -80,7 +80,7 @@ async def test_clients_that_send_their_heads_slowly_are_cut_off_and_stop_nobody(
 async def test_a_second_head_on_the_same_connection_has_the_same_time() -> None:
     async with running(header_within=0.5) as service:
         reader, writer = await connected(service)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /hea")
         with contextlib.suppress(ConnectionError):
@@ -92,7 +92,7 @@ async def test_a_body_that_does_not_come_is_answered_in_time() -> None:
     async with running(body_within=0.3) as service:
         reader, writer = await connected(service)
         head = (
-            "POST /v1/sessions/ann/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n"
+            "POST /v1/sessions/ann/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n"
             f"Content-Type: application/json\r\nAuthorization: Bearer {service.token}\r\n\r\n{{"
         )
         writer.write(head.encode())
@@ -105,8 +105,9 @@ async def test_a_body_that_does_not_come_is_answered_in_time() -> None:
 async def test_a_huge_body_is_refused_by_its_length_and_when_it_says_none() -> None:
     async with running() as service:
         reader, writer = await connected(service)
-        common = "POST /v1/sessions/ann/messages HTTP/1.1\r\nHost: x\r\n"
-        writer.write(f"{common}Content-Length: {1 << 30}\r\n\r\n".encode())
+        common = f"POST /v1/sessions/ann/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        bearer = f"Authorization: Bearer {service.token}\r\n"
+        writer.write(f"{common}{bearer}Content-Length: {1 << 30}\r\n\r\n".encode())
         assert b" 413 " in await reader.readline()
         writer.close()
 
@@ -128,7 +129,7 @@ async def test_a_reader_that_never_reads_is_cut_off_and_its_memory_is_bounded() 
     async with running(slow_after=0.3) as service:
         _, writer = await connected(service)
         head = (
-            "GET /v1/sessions/ann/events HTTP/1.1\r\nHost: x\r\n"
+            "GET /v1/sessions/ann/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {service.token}\r\n\r\n"
         )
         writer.write(head.encode())
