@@ -59,7 +59,7 @@ cast("Any", app).register_install_completion_command()
 PolicyName = Literal["after_wave", "now", "enqueue", "steer", "collect", "reject", "aside"]
 
 _KEPT = 10_000
-"""Entries of a session that are kept in memory for who was away."""
+"""Entries of a session that are kept for who was away."""
 
 
 @Parameter(name="*")
@@ -108,6 +108,7 @@ def serve_command(
     tokens: Path | None = None,
     journal: Path = Path("wavebreak.db"),
     memory: Annotated[bool, Parameter(negative="")] = False,
+    keep_entries: int = _KEPT,
     workers: int = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -121,6 +122,7 @@ def serve_command(
         tokens: a file of tokens, see `wavebreak token new`; WAVEBREAK_TOKENS.
         journal: the SQLite file that conversations are kept in; one is gone on with.
         memory: keep them in memory instead, and lose them at the end.
+        keep_entries: how far event streams can go back in a session, in events.
         workers: must be 1: a journal belongs to one process.
         json: tell the address in JSON.
     """
@@ -136,7 +138,11 @@ def serve_command(
     log_to_stderr(debug=settings.debug, texts=settings.log_texts)
     for sentence in unknown_variables(os.environ):
         logger.warning(sentence)
-    kept = MemoryJournal(keep_entries=_KEPT) if memory else SqliteJournal(journal)
+    kept = (
+        MemoryJournal(keep_entries=keep_entries)
+        if memory
+        else SqliteJournal(journal, keep_entries=keep_entries)
+    )
     system = system_of(load(target), kept)
 
     def started(address: str, token: str | None) -> None:

@@ -88,7 +88,11 @@ class Reader:
             except ValueError as error:
                 msg = f"{what}, snapshot at {at}, cannot be read: {error}"
                 raise JournalCorrupt(msg) from error
-        rows = [*_rows(connection, "entry", first), *_rows(connection, "recent", first)]
+        # Those that the snapshot covers are there for who looks at what happened.
+        rows = [
+            *_rows(connection, "entry", first, behind=at),
+            *_rows(connection, "recent", first, behind=at),
+        ]
         entries: Sequence[Entry] = self._codec.read_entries(rows, what) if rows else []
         if not entries and snapshot is None and _has(connection, "history", first):
             msg = f"{what} is gone, but for its history: restore it from a backup"
@@ -185,12 +189,14 @@ def _rows_behind(connection: Database, first: int, after: int, limit: int) -> li
     return [Row(*row) for row in found]
 
 
-def _rows(connection: Database, table: str, first: int, order: str = "ASC") -> Iterator[Row]:
+def _rows(
+    connection: Database, table: str, first: int, order: str = "ASC", *, behind: int = -1
+) -> Iterator[Row]:
     place = "place" if table == "recent" else "id"
     rows = connection.execute(
         f"SELECT {place}, version, checksum, data FROM {table} "  # noqa: S608 - our own words
         f"WHERE {place} BETWEEN ? AND ? ORDER BY {place} {order}",
-        (first, first + POSITIONS - 1),
+        (first + behind + 1, first + POSITIONS - 1),
     )
     for row in rows:
         yield Row(*row)

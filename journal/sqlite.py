@@ -65,6 +65,8 @@ class SqliteJournal:
             a killed process; a power cut may take the last moments, but leaves no contradictions.
         snapshot_after: events of a session after which, at the end of a turn, its state is written
             down in their place.
+        keep_entries: how many positions before that the events stay, for those who look at what
+            happened; as many as a service wants to give again to who was away.
         most_pending: bytes that may wait to be written before new messages are refused.
         accept_loss: open a journal of which the newest part, the ``-wal`` file, is missing.
         vfs: the name of an apsw VFS to open it through, for tests.
@@ -79,6 +81,7 @@ class SqliteJournal:
         synchronous: Synchronous = "FULL",
         *,
         snapshot_after: int = 500,
+        keep_entries: int = 1000,
         most_pending: int = 64 << 20,
         accept_loss: bool = False,
         vfs: str | None = None,
@@ -90,9 +93,13 @@ class SqliteJournal:
             if number < 1:
                 msg = f"{name}={number!r}: give 1 or more"
                 raise InvalidSetting(msg)
+        if keep_entries < 0:
+            msg = f"keep_entries={keep_entries!r}: give 0 or more"
+            raise InvalidSetting(msg)
         self._path = Path(path).resolve()
         self._synchronous: Synchronous = synchronous
         self._snapshot_after = snapshot_after
+        self._keep_entries = keep_entries
         self._most_pending = most_pending
         self._accept_loss = accept_loss
         self._vfs = vfs
@@ -131,7 +138,13 @@ class SqliteJournal:
         path = self._path
         write_pool = ThreadPoolExecutor(1, thread_name_prefix="wavebreak-journal-writer")
         lock = ProcessLock(path)
-        writer = Writer(path, self._synchronous, self._vfs, accept_loss=self._accept_loss)
+        writer = Writer(
+            path,
+            self._synchronous,
+            self._vfs,
+            accept_loss=self._accept_loss,
+            keep=self._keep_entries,
+        )
         try:
             await loop.run_in_executor(write_pool, _take, path, lock, writer)
         except BaseException:
@@ -264,7 +277,9 @@ class SqliteJournal:
         return recorded
 
     async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
-        """The first events of a session behind ``after``; those since the snapshot are kept.
+        """The first events of a session behind ``after``, as far as they are kept.
+
+        Those since the last snapshot are, and ``keep_entries`` before it.
 
         Raises:
             JournalCorrupt: they cannot be read.

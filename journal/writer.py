@@ -12,7 +12,7 @@ from loguru import logger
 from ..messages.ids import SessionKey
 from .base import Commit
 from .codec import VERSION, checksum_of
-from .schema import POSITIONS, connect, keep_wal, note_open, refuse_without_its_wal, row_id
+from .schema import connect, keep_wal, note_open, refuse_without_its_wal, row_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,12 +83,20 @@ class Writer:
         synchronous: whether a commit is to survive a power cut, too.
         vfs: the name of an apsw VFS to open it through.
         accept_loss: whether to go on with a journal of which the newest part is missing.
+        keep: positions before a snapshot of which the entries stay, for those who look.
     """
 
     def __init__(
-        self, path: Path, synchronous: Synchronous, vfs: str | None, *, accept_loss: bool
+        self,
+        path: Path,
+        synchronous: Synchronous,
+        vfs: str | None,
+        *,
+        accept_loss: bool,
+        keep: int = 0,
     ) -> None:
         self._path = path
+        self._keep = keep
         self._synchronous: Synchronous = synchronous
         self._vfs = vfs
         self._accept_loss = accept_loss
@@ -232,7 +240,7 @@ class Writer:
         _insert(connection, "history", history)
         _count(connection, [(key, *value) for key, value in unfinished.items()])
         for session, snapshot in snapshots:
-            _replace(connection, session, snapshot)
+            _replace(connection, session, snapshot, self._keep)
 
     def _id_of(self, connection: Database, key: SessionKey) -> int:
         found: Any = connection.execute(
@@ -332,11 +340,11 @@ def _chunks(count: int) -> Iterable[tuple[int, int, int]]:
         first += rows
 
 
-def _replace(connection: Database, session: int, snapshot: Snapshot) -> None:
-    """Put a snapshot in the place of the entries so far, and of the one before."""
-    last = row_id(session, snapshot.position)
-    first = session * POSITIONS
-    connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, last))
-    connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last))
+def _replace(connection: Database, session: int, snapshot: Snapshot, keep: int) -> None:
+    """Put a snapshot in the place of the one before, and of the entries so far but the last."""
+    first, last = row_id(session, 0), row_id(session, snapshot.position)
+    covered = (first, last - keep)
+    connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", covered)
+    connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", covered)
     connection.execute("DELETE FROM snapshot WHERE id BETWEEN ? AND ?", (first, last))
     _insert(connection, "snapshot", [last, checksum_of(last, snapshot.data), snapshot.data])

@@ -50,17 +50,27 @@ class Buckets:
 
 
 def length_of(scope: Scope) -> int:
-    """Bytes that a request says it has; 0 if it does not say."""
+    """Bytes that a request says it has; 0 if it does not say.
+
+    Raises:
+        ProblemError: it says two things, of which a proxy may have believed the other.
+    """
+    length, chunked = None, False
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+            length = int(value) if value.isdigit() else 0
+        elif name == b"transfer-encoding":
+            chunked = True
+    if chunked and length is not None:
+        detail = "Content-Length and Transfer-Encoding contradict each other: send one of them"
+        raise ProblemError(400, "invalid-http", detail, {"Connection": "close"})
+    return length or 0
 
 
 def too_large(most: int) -> ProblemError:
     """The refusal of a body that is too large."""
     detail = f"the body is larger than {most} bytes"
-    return ProblemError(413, "too-large", detail, {"Connection": "close"})
+    return ProblemError(413, "too-large", detail)
 
 
 class Body:
@@ -101,4 +111,4 @@ class Body:
 
 def _told(problem: ProblemError) -> HTTPException:
     """The problem as one that FastAPI lets through, out of the reading of a body."""
-    return HTTPException(problem.status, problem.detail, {"Connection": "close"})
+    return HTTPException(problem.status, problem.detail)

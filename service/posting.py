@@ -16,6 +16,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
 from .access import Scope as TokenScope
@@ -276,10 +277,20 @@ async def _body_in(receive: Receive) -> MessageIn:
         data += message.get("body", b"")
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
+    if b"NaN" in data or b"Infinity" in data:
+        _refuse_endless(data)
     try:
         return MessageIn.model_validate_json(data)
     except ValidationError as error:
         raise _wrong(error, "body") from None
+
+
+def _refuse_endless(data: bytes) -> None:
+    """See to it that all numbers are such that the journal gives them back."""
+    try:
+        from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise ProblemError(422, "invalid-request", f"body: {error}") from None
 
 
 def _read(model: type[M], said: dict[str, str], where: str) -> M:

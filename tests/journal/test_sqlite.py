@@ -200,7 +200,7 @@ def state_at(position: int, **fields: Any) -> SessionState:
 async def test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_many(
     path: Path,
 ) -> None:
-    journal = journal_at(path, snapshot_after=5)
+    journal = journal_at(path, snapshot_after=5, keep_entries=0)
     await journal.open()
     await journal.load(ANN)
     for position in range(1, 9):
@@ -226,6 +226,26 @@ async def test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_ma
     assert connection.execute("SELECT count(*) FROM snapshot").get == 1
     assert connection.execute("SELECT count(*) FROM entry").get == 8
     connection.close()
+
+
+async def test_as_many_entries_stay_behind_a_state_as_are_to_be_kept_and_are_not_folded(
+    path: Path,
+) -> None:
+    journal = journal_at(path, snapshot_after=5, keep_entries=3)
+    await journal.open()
+    await journal.load(ANN)
+    for position in range(1, 12):
+        journal.append(ANN, [progressed(position)])
+        journal.snapshot(ANN, state_at(position))
+    for _ in range(2):
+        assert [entry.position for entry in await entries_of(journal)] == [11]
+        looked = await journal.peek(ANN)
+        assert (looked.snapshot, len(looked.entries)) == (state_at(10), 1)
+        events = await journal.events(ANN, 0)
+        assert [event.position for event in events] == [8, 9, 10, 11]
+        await journal.close()
+        await journal.open()
+    await journal.close()
 
 
 async def test_a_state_that_cannot_be_written_leaves_the_entries(path: Path) -> None:
@@ -400,7 +420,8 @@ async def test_a_journal_that_lost_its_newest_part_is_refused_unless_that_may_be
 
 
 @pytest.mark.parametrize(
-    "options", [{"synchronous": "OFF"}, {"snapshot_after": 0}, {"most_pending": 0}]
+    "options",
+    [{"synchronous": "OFF"}, {"snapshot_after": 0}, {"most_pending": 0}, {"keep_entries": -1}],
 )
 def test_a_setting_that_cannot_be_used_is_named(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(options))):
