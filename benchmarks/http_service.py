@@ -166,7 +166,7 @@ class _Server:
 @contextlib.contextmanager
 def _served(name: str) -> Generator[_Server]:
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this file
             [sys.executable, __file__, "--serve", name, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -278,7 +278,7 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(name, *(f"{each[key]:,.1f}" for key in ("micros", "rate", "p50", "p99")))
     console = Console()
     console.print(table)
-    console.print(f"processor time, × bare: {found['cpu_ratio']} (at most 1.5)")
+    console.print(f"processor time, as a multiple of bare: {found['cpu_ratio']} (at most 1.5)")
 
 
 if __name__ == "__main__":

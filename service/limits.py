@@ -100,8 +100,9 @@ class Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError as error:
+            close = {"Connection": "close"}
             detail = f"the body did not come within {self._within:g} s"
-            raise _told(ProblemError(408, "too-slow", detail)) from error
+            raise _told(ProblemError(408, "too-slow", detail, close)) from error
         self._size += len(message.get("body", b""))
         if self._size > self._most:
             raise _told(too_large(self._most))
@@ -111,4 +112,4 @@ class Body:
 
 def _told(problem: ProblemError) -> HTTPException:
     """The problem as one that FastAPI lets through, out of the reading of a body."""
-    return HTTPException(problem.status, problem.detail)
+    return HTTPException(problem.status, problem.detail, problem.headers)

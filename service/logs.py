@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from loguru import logger
 
@@ -56,7 +56,7 @@ def raised(error: BaseException) -> list[str]:
     kind = type(error)
     lines.append(f"{kind.__module__}.{kind.__qualname__} (WAVEBREAK_LOG_TEXTS=1 shows its words)")
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             lines += [f"  | {line}" for line in raised(each)]
     return lines
 

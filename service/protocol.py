@@ -55,7 +55,7 @@ class PunctualProtocol(H11Protocol):
         if over > _OVER:
             transport.abort()
         elif over > 0:
-            self.app = cast("Any", _OVERLOADED)
+            self.app = _OVERLOADED
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -103,7 +103,8 @@ class PunctualProtocol(H11Protocol):
             h11.EndOfMessage(),
         )
         for event in events:
-            self.transport.write(self.conn.send(event) or b"")
+            data = cast("bytes | None", self.conn.send(event))
+            self.transport.write(data or b"")
         self.transport.close()
 
     def pause_writing(self) -> None:

@@ -170,6 +170,64 @@ async def test_a_long_past_is_read_in_pieces() -> None:
         assert len(feed._ready) == 0
 
 
+async def test_what_goes_while_it_is_read_is_told_as_a_gap() -> None:
+    stage = Stage()
+    stage.journal = MemoryJournal(keep_entries=1)
+    for position in range(1, 1001):
+        stage.journal.append(ANN, [opened(position)])
+    stage.is_seen(1000)
+    with stage.feed(after=0) as feed:
+        assert await told(feed, 500) == [str(position) for position in range(1, 501)]
+        stage.journal.snapshot(ANN, None)
+        item = await feed.next()
+        assert item is not None
+        assert (item.kind, item.data) == ("gap", '{"after":500,"next":1000}')
+        assert await told(feed, 1) == ["1000"]
+        stage.happens(opened(1001))
+        assert await told(feed, 1) == ["1001"]
+
+
+async def test_the_end_of_what_goes_while_it_is_read_is_a_gap_too() -> None:
+    stage = Stage()
+    stage.happens(opened(1))
+    stage.is_seen(3)
+    with stage.feed(after=0) as feed:
+        assert await told(feed, 2) == ["1", "gap"]
+        stage.happens(opened(4))
+        assert await told(feed, 1) == ["4"]
+
+
+async def test_what_a_session_did_not_live_to_tell_is_told_out_of_the_journal() -> None:
+    stage = Stage()
+    stage.happens(opened(1))
+    stage.is_seen(1)
+    with stage.feed(after=None) as feed:
+        stage.happens(opened(2))
+        for position in range(3, 700):  # it lost its journal, which had all that
+            stage.journal.append(ANN, [opened(position)])
+        stage.happens(opened(700), delta("a", 0, turn=9))
+        assert await told(feed, 700) == [*map(str, range(2, 701)), "a"]
+        assert await nothing_more(feed)
+
+
+async def test_what_neither_a_session_nor_the_journal_tells_is_a_gap() -> None:
+    stage = Stage()
+    stage.is_seen(1)
+    with stage.feed(after=None) as feed:
+        stage.happens(opened(2))
+        stage.hub.publish(ANN, opened(5))
+        assert await told(feed, 3) == ["2", "gap", "5"]
+        assert await nothing_more(feed)
+
+
+async def test_a_reader_that_begins_with_what_was_erased_is_told_of_the_gap() -> None:
+    stage = Stage()
+    stage.happens(opened(8), opened(9))  # a session of that name was erased after 7
+    stage.is_seen(9)
+    with stage.feed(after=5) as feed:
+        assert await told(feed, 3) == ["gap", "8", "9"]
+
+
 async def test_a_feed_that_is_closed_is_subscribed_no_more() -> None:
     async with ActorSystem(echo, journal=MemoryJournal()) as system:
         live = system.session("ann").events()

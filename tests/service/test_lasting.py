@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from wavebreak import SqliteJournal
+from wavebreak import SqliteJournal, Turn
 from wavebreak.messages.events import Event, Progressed, SessionOpened
 from wavebreak.messages.ids import Fence, SessionKey
 
+from .asking import Told, serving
 from .processes import Served, served
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ANN = SessionKey("acme", "ann")
+
+
+async def echo(turn: Turn) -> str:
+    return f"echo {turn.text}"
 
 
 def opened(position: int) -> Event:
@@ -101,6 +106,48 @@ def test_a_killed_service_comes_back_and_answers_every_accepted_message_once(
         position = http.get("/v1/sessions/ann").json()["position"]
         seen += events_of(http, seen[-1], position)
         assert seen == list(range(1, position + 1))
+
+
+@pytest.mark.slow
+def test_an_id_that_was_used_for_something_else_is_refused_after_a_restart_too(
+    tmp_path: Path,
+) -> None:
+    options = ("--journal", str(tmp_path / "journal.db"))
+    send = "/v1/sessions/ann/messages"
+    key = {"Idempotency-Key": "k1"}
+    for number in range(2):
+        with served(*options) as service, client(service) as http:
+            sent = http.post(send, json={"text": "rome 0"}, headers=key, params={"wait": 40})
+            assert (sent.status_code, sent.json()["duplicate"]) == (200, number == 1)
+            other = http.post(send, json={"text": "paris 0"}, headers=key)
+            assert other.status_code == 422
+            assert other.json()["type"] == "urn:wavebreak:problem:message-id-reused"
+            service.process.kill()
+
+
+@pytest.mark.real_time
+async def test_a_stream_goes_back_beyond_a_snapshot_and_tells_what_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    for kept in (1000, 10):
+        journal = SqliteJournal(path, snapshot_after=20, keep_entries=kept)
+        async with serving(echo, journal=journal) as ask:
+            for number in range(12):
+                await ask.post("/v1/sessions/ann/messages", {"text": str(number)}, wait=40)
+            position = (await ask.get("/v1/sessions/ann")).json()["position"]
+            events: list[Told] = []
+            async with ask.listening("/v1/sessions/ann/events", after=0) as heard:
+                while not events or events[-1].id != str(position):
+                    event = await heard.next()
+                    assert event is not None
+                    events.append(event)
+        ids = [int(event.id) for event in events if event.id]
+        if kept == 1000:
+            assert ids == list(range(1, position + 1))
+        else:
+            gap = events[0].json()
+            assert (events[0].kind, gap["after"]) == ("gap", 0)
+            assert ids == list(range(gap["next"], position + 1))
+            assert 10 <= len(ids) <= 40
 
 
 @pytest.mark.slow

@@ -307,6 +307,29 @@ async def test_a_message_that_is_taken_along_by_the_next_turn_streams_both() -> 
             assert events[-1].json()["turn"] == 2
 
 
+async def test_a_message_that_the_running_turn_takes_streams_what_that_does_with_it() -> None:
+    async def steered(turn: Turn) -> str:
+        await turn.one(search(turn.text))
+        words = [message.as_text() for message in await turn.new_messages()]
+        return await turn.one(search(" ".join(words)))
+
+    with gate("search").holding(search) as at_search:
+        async with serving(steered) as ask:
+            await ask.post(SEND, {"text": "rome"})
+            await at_search.reached()
+            body = {"text": "by train", "message_id": "m2", "policy": {"kind": "steer"}}
+            headers = {"Accept": "text/event-stream"}
+            async with ask.listening(SEND, method="POST", body=body, headers=headers) as heard:
+                await heard.until("message_accepted")
+                at_search.let_go()
+                events = await heard.rest()
+            kinds = [event.kind for event in events]
+            assert kinds[0] == "messages_taken"
+            assert kinds[-3:] == ["turn_ended", "message_ended", "outcome"]
+            assert "call_ended" in kinds
+            assert events[-1].json()["reply"]["text"] == "found by train"
+
+
 def test_events_of_other_messages_are_not_part_of_one() -> None:
     part = Part("m1")
 
