@@ -6,15 +6,30 @@ import { createView } from "./view.js";
 const $ = (id) => document.getElementById(id);
 const PAGE = 100;
 const REFRESH = 3000;
+const GROWS = 200; // milliseconds after which bars that grow are drawn again
 
-let open = null; // {name, stop, view, after}
-let sessions = new Map();
+const ALL = "*"; // of all tenants
+
+let open = null; // {key, tenant, name, stop, view}
+let sessions = new Map(); // by keyOf
+let tenant = null; // the one that is looked at; ALL; or null, for the token's own
 let following = null;
 let drawing = false;
+let growing = null;
 
 function show(words) {
   $("state").textContent = words;
+  $("state").className = words === "live" ? "live" : "lost";
 }
+
+const keyOf = (whose, name) => JSON.stringify([whose, name]);
+
+// Of a token for all tenants a session's own is said; else the one that is looked at.
+const query = (whose, params = {}) => {
+  const said = new URLSearchParams(params);
+  if (whose !== null) said.set("tenant", whose);
+  return said.size ? `?${said}` : "";
+};
 
 function complain(error) {
   $("error").textContent = error instanceof Error ? error.message : String(error);
@@ -24,9 +39,11 @@ function complain(error) {
 // --- coming in ---
 
 function loggedOut() {
-  open?.stop.abort();
+  closeSession();
   following?.abort();
-  open = following = null;
+  following = null;
+  sessions = new Map();
+  drawSessions();
   $("app").hidden = true;
   $("logout").hidden = true;
   $("login").hidden = false;
@@ -49,10 +66,38 @@ async function enter() {
   $("logout").hidden = false;
   show("live");
   $("tree").hidden = !me.scopes.includes("admin");
+  chooseTenants();
+  const choice = tenantsOf(me);
+  const { whose } = addressed();
+  await lookAt(choice.includes(whose) ? whose : choice[0] ?? null);
+  openByAddress();
+}
+
+const tenantsOf = (who) => {
+  const several = who.tenants.includes(ALL) || who.tenants.length > 1;
+  if (!several) return [];
+  return [...who.tenants].sort((a, b) => (a === ALL ? -1 : b === ALL ? 1 : a < b ? -1 : 1));
+};
+
+const nameOf = (whose) => (whose === ALL ? "all" : whose === "" ? "(none)" : whose);
+
+function chooseTenants() {
+  const choice = tenantsOf(me);
+  $("tenant-of").hidden = choice.length < 2;
+  $("tenant").replaceChildren(...choice.map((whose) => new Option(nameOf(whose), whose)));
+}
+
+async function lookAt(whose) {
+  tenant = whose;
+  if (whose !== null) $("tenant").value = whose;
   await loadSessions();
   follow();
-  if (location.hash.length > 1) openSession(decodeURIComponent(location.hash.slice(1)));
 }
+
+$("tenant").addEventListener("change", () => {
+  closeSession();
+  lookAt($("tenant").value).catch(complain);
+});
 
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -76,11 +121,13 @@ $("logout").addEventListener("click", async () => {
 let next = null;
 
 async function loadSessions(more = false) {
+  const whose = tenant;
   try {
-    const query = more && next ? `&after=${encodeURIComponent(next)}` : "";
-    const page = await ask("GET", `/v1/sessions?limit=${PAGE}${query}`);
+    const params = more && next ? { limit: PAGE, after: next } : { limit: PAGE };
+    const page = await ask("GET", `/v1/sessions${query(whose, params)}`);
+    if (whose !== tenant) return; // another one is looked at by now
     if (!more) sessions = new Map();
-    for (const session of page.sessions) sessions.set(session.session_id, session);
+    for (const each of page.sessions) sessions.set(keyOf(each.tenant, each.session_id), each);
     next = page.next;
     $("more").hidden = next === null;
     drawSessions();
@@ -92,25 +139,27 @@ async function loadSessions(more = false) {
 $("more").addEventListener("click", () => loadSessions(true));
 
 function drawSessions() {
-  const kept = new Map([...$("sessions").children].map((item) => [item.dataset.name, item]));
-  for (const [name, item] of kept) if (!sessions.has(name)) item.remove();
-  for (const session of sessions.values()) {
-    const name = session.session_id;
-    let item = kept.get(name);
+  const kept = new Map([...$("sessions").children].map((item) => [item.dataset.key, item]));
+  for (const [key, item] of kept) if (!sessions.has(key)) item.remove();
+  for (const [key, session] of sessions) {
+    let item = kept.get(key);
     if (!item) {
       item = document.createElement("li");
-      item.dataset.name = name;
+      item.dataset.key = key;
       const button = document.createElement("button");
       button.type = "button";
       button.append(document.createElement("span"), document.createElement("small"));
-      button.firstChild.textContent = name;
-      button.addEventListener("click", () => openSession(name));
+      const whose = tenant === ALL && session.tenant ? `${session.tenant} / ` : "";
+      button.firstChild.textContent = whose + session.session_id;
+      button.title = whose + session.session_id;
+      button.addEventListener("click", () => openSession(session.tenant, session.session_id));
       item.append(button);
       $("sessions").append(item);
     }
     const button = item.firstChild;
+    button.firstChild.className = `dot ${session.status}`;
     button.lastChild.textContent = session.turn ? `${session.status} · ${session.turn}` : session.status;
-    button.setAttribute("aria-current", String(open?.name === name));
+    button.setAttribute("aria-current", String(open?.key === key));
   }
 }
 
@@ -119,15 +168,17 @@ const STATUS = { turn_started: "running", stop_requested: "stopping", turn_ended
 function follow() {
   following?.abort();
   following = new AbortController();
-  listen("/v1/events", {
+  listen(`/v1/events${query(tenant)}`, {
     signal: following.signal,
     state: (words) => { show(words); if (words === "live") loadSessions(); },
     take(kind, data) {
       const status = STATUS[kind];
-      const known = sessions.get(data.session_id);
+      const key = keyOf(data.tenant, data.session_id);
+      const known = sessions.get(key);
       if (!known && kind !== "message_accepted") return;
-      const session = known || { session_id: data.session_id, status: "idle", turn: 0 };
-      sessions.set(data.session_id, {
+      const session = known ||
+        { tenant: data.tenant, session_id: data.session_id, status: "idle", turn: 0 };
+      sessions.set(key, {
         ...session, status: status || session.status, turn: data.turn || session.turn });
       if (status || !known) drawSessions();
     },
@@ -136,7 +187,7 @@ function follow() {
 
 $("open").addEventListener("submit", (event) => {
   event.preventDefault();
-  openSession($("name").value.trim());
+  openSession(ownTenant(), $("name").value.trim());
   $("name").value = "";
 });
 
@@ -181,30 +232,57 @@ function draw() {
   requestAnimationFrame(() => {
     drawing = false;
     if (!open) return;
-    const box = document.scrollingElement;
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
     open.view.draw();
-    if (atEnd) box.scrollTop = box.scrollHeight;
     const runs = open.view.isRunning();
     $("stop").disabled = $("stop-now").disabled = !runs;
+    const status = sessions.get(open.key)?.status || (runs ? "running" : "idle");
+    $("status").textContent = $("status").className = status;
+    $("status").classList.add("pill");
+    clearTimeout(growing);
+    if (runs) growing = setTimeout(draw, GROWS);
   });
 }
 
-const pathOf = (name) => `/v1/sessions/${encodeURIComponent(name)}`;
+// Where a session without a tenant of its own belongs: to whom the token is for.
+const ownTenant = () => {
+  if (tenant !== null && tenant !== ALL) return tenant;
+  return me.tenants.includes(ALL) || me.tenants.includes("") ? "" : me.tenants[0];
+};
 
-function openSession(name) {
-  if (!name || open?.name === name) return;
+const pathOf = (session, rest = "") =>
+  `/v1/sessions/${encodeURIComponent(session.name)}${rest}${query(session.tenant)}`;
+
+const addressOf = (whose, name) => [...(whose ? [whose] : []), name].map(encodeURIComponent).join("/");
+
+function closeSession() {
   open?.stop.abort();
+  open = null;
+  clearTimeout(growing);
+  $("session").replaceChildren();
+  $("session").className = "";
+  $("title").textContent = "No session is open";
+  $("empty").hidden = false;
+  $("status").hidden = true;
+  for (const id of ["text", "send", "stop", "stop-now"]) $(id).disabled = true;
+}
+
+function openSession(whose, name) {
+  const key = keyOf(whose, name);
+  if (!name || open?.key === key) return;
+  closeSession();
   const stop = new AbortController();
-  const view = createView($("session"));
-  open = { name, stop, view };
-  location.hash = encodeURIComponent(name);
+  const view = createView($("session"), true);
+  const session = { key, tenant: whose, name, stop, view };
+  open = session;
+  location.hash = addressOf(whose, name);
   $("title").textContent = name;
+  $("empty").hidden = true;
+  $("status").hidden = false;
   $("text").disabled = $("send").disabled = false;
   $("error").textContent = "";
   drawSessions();
   $("text").focus();
-  listen(`${pathOf(name)}/events`, {
+  listen(pathOf(session, "/events"), {
     after: 0,
     signal: stop.signal,
     state: show,
@@ -212,7 +290,7 @@ function openSession(name) {
       view.take(kind, data);
       if (kind === "gap" && data.after === 0) {
         try {
-          view.take("history", await ask("GET", `${pathOf(name)}/history`));
+          view.take("history", await ask("GET", pathOf(session, "/history")));
         } catch (error) {
           complain(error);
         }
@@ -220,9 +298,21 @@ function openSession(name) {
       draw();
     },
   }).catch(complain);
+  draw();
 }
 
-addEventListener("hashchange", () => openSession(decodeURIComponent(location.hash.slice(1))));
+function addressed() {
+  const parts = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const name = parts.pop();
+  return { name, whose: parts.length ? parts[0] : "" };
+}
+
+function openByAddress() {
+  const { name, whose } = addressed();
+  if (name) openSession(whose || ownTenant(), name);
+}
+
+addEventListener("hashchange", openByAddress);
 
 // --- writing ---
 
@@ -230,6 +320,7 @@ $("chat").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
   if (!text || !open) return;
+  const session = open;
   const policy = $("policy").value;
   // Named here, so that a second try is the same message.
   const body = { text, message_id: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
@@ -238,7 +329,7 @@ $("chat").addEventListener("submit", async (event) => {
   $("error").textContent = "";
   for (let tries = 0; ; tries += 1) {
     try {
-      await ask("POST", `${pathOf(open.name)}/messages`, body);
+      await ask("POST", pathOf(session, "/messages"), body);
       return;
     } catch (error) {
       const again = !(error instanceof Refused) || error.status === 503 || error.status === 429;
@@ -266,7 +357,7 @@ $("text").addEventListener("keydown", (event) => {
 async function stop(kind) {
   if (!open) return;
   try {
-    await ask("POST", `${pathOf(open.name)}/stop`, { how: { kind }, reason: "stopped on the page" });
+    await ask("POST", pathOf(open, "/stop"), { how: { kind }, reason: "stopped on the page" });
   } catch (error) {
     complain(error);
   }

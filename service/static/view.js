@@ -16,26 +16,42 @@ function textOf(message) {
     .filter(Boolean).join("\n");
 }
 
-export function createView(root) {
+const WHY = { superseded: "a newer message came" };
+
+// With `live` what runs goes on growing as time goes by.
+export function createView(root, live = false) {
   root.replaceChildren();
-  root.className = "session";
-  const talk = make("section");
-  talk.append(make("h3", "", "Conversation"));
+  root.className = "session talk";
+  const tabs = make("div", "tabs");
+  for (const [kind, words] of [["talk", "Conversation"], ["time", "Turns and waves"]]) {
+    const tab = make("button", "", words);
+    tab.type = "button";
+    tab.setAttribute("aria-pressed", String(kind === "talk"));
+    tab.addEventListener("click", () => {
+      root.className = `session ${kind}`;
+      for (const each of tabs.children) each.setAttribute("aria-pressed", String(each === tab));
+    });
+    tabs.append(tab);
+  }
+  const talk = make("section", "talk");
+  talk.append(make("h3", "label", "Conversation"));
   const conversation = make("ol", "conversation");
   conversation.setAttribute("role", "log");
   conversation.setAttribute("aria-label", "Conversation");
   talk.append(conversation);
-  const time = make("section");
-  time.append(make("h3", "", "Turns and waves"));
+  const time = make("section", "time");
+  time.append(make("h3", "label", "Turns and waves"));
   const list = make("ol", "turns");
   list.setAttribute("aria-label", "Turns and waves");
   time.append(list);
-  root.append(talk, time);
+  root.append(tabs, talk, time);
 
   const words = new Map(); // key -> {kind, text, note}
   const turns = new Map(); // number -> turn
   const drawn = { words: new Map(), turns: new Map() };
   const dirty = new Set();
+  let told = { at: 0, seen: 0 }; // the newest event, by its clock and by ours
+  const clock = () => told.at + (performance.now() - told.seen) / 1000;
 
   const turnOf = (data) => {
     let turn = turns.get(data.turn);
@@ -141,6 +157,7 @@ export function createView(root) {
   };
 
   function take(kind, data) {
+    if (data.at > told.at) told = { at: data.at, seen: performance.now() };
     if (Object.hasOwn(takes, kind)) takes[kind](data);
   }
 
@@ -171,9 +188,12 @@ export function createView(root) {
   function drawTurn(turn) {
     const item = make("li", `turn ${turn.outcome || "running"}`);
     const reason = turn.reason ? ` (${turn.reason})` : "";
-    item.append(make("h3", "", `Turn ${turn.number}: ${turn.outcome || "running"}${reason}`));
-    const now = turn.ended ?? Math.max(turn.started, ...[...turn.waves.values()]
-      .flatMap((wave) => wave.calls.map((call) => call.ended ?? call.started)));
+    const now = turn.ended ?? Math.max(turn.started, live ? clock() : told.at);
+    const top = make("div", "top");
+    top.append(
+      make("h3", "", `Turn ${turn.number}: ${turn.outcome || "running"}${reason}`),
+      make("span", "note", `${(now - turn.started).toFixed(1)} s`));
+    item.append(top);
     const whole = Math.max(now - turn.started, 0.001);
     for (const wave of turn.waves.values()) {
       const attempt = wave.attempt > 1 ? `, attempt ${wave.attempt}` : "";
@@ -185,7 +205,8 @@ export function createView(root) {
     for (const text of turn.notes) item.append(make("p", "note", text));
     if (turn.stop) {
       const how = turn.stop.how === "now" ? "now" : "after its wave";
-      item.append(make("p", "broken", `told to stop ${how}: ${turn.stop.detail || turn.stop.reason}`));
+      const why = turn.stop.detail || WHY[turn.stop.reason] || turn.stop.reason;
+      item.append(make("p", "broken", `told to stop ${how}: ${why}`));
     }
     if (turn.detail && turn.outcome === "failed") item.append(make("p", "broken", turn.detail));
     return item;
@@ -196,7 +217,7 @@ export function createView(root) {
     const status = call.status || "running";
     const carried = call.carried ? ", carried over" : "";
     const name = make("span", "name", call.tool);
-    if (call.carried) name.append(make("em", "carry", " carried over"));
+    if (call.carried) name.append(make("em", "carry", "carried over"));
     item.append(name);
     const track = make("span", "track");
     const bar = make("span", `bar ${status}${call.carried ? " carried" : ""}${call.status ? "" : " open"}`);
@@ -210,7 +231,7 @@ export function createView(root) {
     bar.setAttribute("aria-label", says);
     bar.title = `${says}\n${JSON.stringify(call.arguments)}`;
     track.append(bar);
-    item.append(track);
+    item.append(track, make("span", "took", call.carried ? "" : `${seconds} s`));
     return item;
   }
 
@@ -232,9 +253,17 @@ export function createView(root) {
     dirty.clear();
   }
 
+  // A box that shows its end goes on doing so.
+  function atItsEnd(box, drawIt) {
+    const isThere = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+    drawIt();
+    if (isThere) box.scrollTop = box.scrollHeight;
+  }
+
   function draw() {
-    drawWords();
-    drawTurns();
+    if (live) for (const turn of turns.values()) if (turn.outcome === null) dirty.add(turn.number);
+    atItsEnd(conversation, drawWords);
+    atItsEnd(list, drawTurns);
   }
 
   const isRunning = () => [...turns.values()].some((turn) => turn.outcome === null);

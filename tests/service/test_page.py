@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from wavebreak.service import new_token
+from wavebreak.service.access import write_rules
+
 from .processes import Served, served, wavebreak
 
 if TYPE_CHECKING:
@@ -56,9 +59,7 @@ def page(browser: Browser, service: Served) -> Generator[Page]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda asked: _own(asked.url, service.url, wrong))
     page.goto(service.url)
-    page.fill("#token", service.token)
-    page.press("#token", "Enter")
-    page.wait_for_selector("#app:not([hidden])")
+    come_in(page, service.token)
     yield page
     context.close()
     assert wrong == []
@@ -145,6 +146,11 @@ def test_it_fits_a_narrow_screen_and_can_be_read_in_dark_and_light(page: Page, s
     page.wait_for_selector(".word.reply")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(CONTRAST) >= 4.5
+    assert page.is_hidden(".turn")
+    page.click("text=Turns and waves")
+    page.wait_for_selector(".turn.finished")
+    assert page.is_hidden(".word.reply")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 CONTRAST: Final = """() => {
@@ -167,6 +173,44 @@ def test_the_supervision_tree_is_there_for_whom_it_is_open(page: Page) -> None:
     page.click("#tree summary")
     page.wait_for_selector("#tree-content li li")
     assert "sessions" in page.inner_text("#tree-content")
+
+
+def test_a_token_of_several_tenants_sees_theirs_one_after_the_other(
+    browser: Browser, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    two, rule_of_two = new_token("two", tenants=["acme", "zoo"])
+    every, rule_of_all = new_token("all", tenants=["*"])
+    write_rules(tokens, [rule_of_two, rule_of_all])
+    with served(tokens=str(tokens)) as service, browser.new_context() as context:
+        context.set_default_timeout(WITHIN)
+        page = context.new_page()
+        page.goto(service.url)
+        come_in(page, two)
+        assert page.locator("#tenant option").all_inner_texts() == ["acme", "zoo"]
+        talk(page, "ann", "rome 0")
+        page.wait_for_selector(".word.reply")
+        page.select_option("#tenant", "zoo")
+        page.wait_for_selector("#empty:visible")
+        assert page.locator("#sessions li").count() == 0
+        talk(page, "ann", "oslo 0")
+        page.wait_for_selector("text=found oslo 0")
+        assert words(page, "reply") == ["found oslo 0"]
+        page.reload()
+        page.wait_for_selector("text=found oslo 0")
+        assert page.input_value("#tenant") == "zoo"
+        page.click("#logout")
+        come_in(page, every)
+        page.click("#sessions button:has-text('acme / ann')")
+        page.wait_for_selector("text=found rome 0")
+        assert page.locator("#sessions li").count() == 2
+        assert page.is_hidden("#tenant")
+
+
+def come_in(page: Page, token: str) -> None:
+    page.fill("#token", token)
+    page.press("#token", "Enter")
+    page.wait_for_selector("#app:not([hidden])")
 
 
 def test_what_is_written_is_never_taken_for_html(page: Page) -> None:
