@@ -109,6 +109,7 @@ def serve_command(
     journal: Path = Path("wavebreak.db"),
     memory: Annotated[bool, Parameter(negative="")] = False,
     keep_entries: int = _KEPT,
+    accept_loss: Annotated[bool, Parameter(negative="")] = False,
     workers: int = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -123,6 +124,7 @@ def serve_command(
         journal: the SQLite file that conversations are kept in; one is gone on with.
         memory: keep them in memory instead, and lose them at the end.
         keep_entries: how far event streams can go back in a session, in events.
+        accept_loss: open a journal of which the newest part is missing or damaged.
         workers: must be 1: a journal belongs to one process.
         json: tell the address in JSON.
     """
@@ -141,7 +143,7 @@ def serve_command(
     kept = (
         MemoryJournal(keep_entries=keep_entries)
         if memory
-        else SqliteJournal(journal, keep_entries=keep_entries)
+        else SqliteJournal(journal, keep_entries=keep_entries, accept_loss=accept_loss)
     )
     system = system_of(load(target), kept)
 

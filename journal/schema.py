@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apsw
+from loguru import logger
 
 from ..messages.errors import JournalDamaged, JournalError
 from .database import opened
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .database import Database
+    from .wal import Wal
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -180,8 +183,51 @@ def refuse_without_its_wal(connection: Database, path: Path, *, had_wal: bool) -
     raise JournalDamaged(msg)
 
 
-def note_open(connection: Database, *, is_open: bool) -> None:
-    """Write into the journal's main file that it is open, or that it was closed."""
-    connection.execute("INSERT OR REPLACE INTO about VALUES ('open', ?)", (int(is_open),))
+def refuse_damaged_wal(
+    connection: Database, path: Path, wal: Wal, synchronous: Synchronous, *, accept_loss: bool
+) -> None:
+    """Notice that SQLite ends reading the newest part where something in it is wrong.
+
+    What is given up with ``accept_loss`` is kept in a file beside the journal. So it is with
+    ``NORMAL``, where a power cut may leave the same as a flipped bit does.
+
+    Args:
+        connection: open for writing; nothing was written yet.
+        path: of the journal.
+        wal: what is in the file ``-wal``.
+        synchronous: of this opening; if the one that wrote it did not note its own.
+        accept_loss: whether to go on without what is behind the damage.
+
+    Raises:
+        JournalDamaged: committed transactions would be lost.
+        OSError: the copy cannot be written.
+    """
+    damage = wal.damage
+    if damage is None:
+        return
+    written = connection.execute("SELECT value FROM about WHERE name = 'synchronous'").get
+    where = f"frame {damage.frame}" if damage.frame else "its header"
+    what = (
+        f"the newest part of the journal {str(path)!r}, {path.name + '-wal'!r}, is damaged at "
+        f"{where}, and of what was committed {damage.transactions} or more transactions behind it "
+        "cannot be read"
+    )
+    if not accept_loss and (written or synchronous) != "NORMAL":
+        msg = (
+            f"{what}: put that file back from a backup. If what was in it may be lost, "
+            "SqliteJournal(..., accept_loss=True) goes on without, and keeps a copy"
+        )
+        raise JournalDamaged(msg)
+    kept = path.with_name(f"{path.name}-wal-damaged-{wal.salt:08x}")
+    shutil.copyfile(path.with_name(f"{path.name}-wal"), kept)
+    logger.error("{}: they are given up, and a copy is kept as {}", what, kept)
+
+
+def note_open(connection: Database, synchronous: Synchronous | None) -> None:
+    """Write into the journal's main file how it is written from here on; None: it was closed."""
+    connection.execute(
+        "INSERT OR REPLACE INTO about VALUES ('open', ?1), ('synchronous', ?2)",
+        (int(synchronous is not None), synchronous),
+    )
     with contextlib.suppress(apsw.BusyError):  # another program reads: then it stays in the -wal
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -68,7 +68,8 @@ class SqliteJournal:
         keep_entries: how many positions before that the events stay, for those who look at what
             happened; as many as a service wants to give again to who was away.
         most_pending: bytes that may wait to be written before new messages are refused.
-        accept_loss: open a journal of which the newest part, the ``-wal`` file, is missing.
+        accept_loss: open a journal of which the newest part, the ``-wal`` file, is missing or
+            damaged, with what is left of it.
         vfs: the name of an apsw VFS to open it through, for tests.
 
     Raises:
@@ -128,7 +129,7 @@ class SqliteJournal:
 
         Raises:
             JournalLocked: another process has it open.
-            JournalDamaged: its newest part is missing.
+            JournalDamaged: its newest part is missing, or damaged.
             JournalError: it cannot be used as it is.
         """
         if self._open is not None:

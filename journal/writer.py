@@ -12,7 +12,16 @@ from loguru import logger
 from ..messages.ids import SessionKey
 from .base import Commit
 from .codec import VERSION, checksum_of
-from .schema import connect, keep_wal, note_open, refuse_without_its_wal, row_id
+from .schema import (
+    POSITIONS,
+    connect,
+    keep_wal,
+    note_open,
+    refuse_damaged_wal,
+    refuse_without_its_wal,
+    row_id,
+)
+from .wal import synced_wal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +91,7 @@ class Writer:
         path: of the journal.
         synchronous: whether a commit is to survive a power cut, too.
         vfs: the name of an apsw VFS to open it through.
-        accept_loss: whether to go on with a journal of which the newest part is missing.
+        accept_loss: whether to go on with a journal of which the newest part is missing or damaged.
         keep: positions before a snapshot of which the entries stay, for those who look.
     """
 
@@ -115,12 +124,17 @@ class Writer:
             JournalError: it cannot be used as it is.
             apsw.Error: SQLite cannot open it.
         """
-        had_wal = self._path.with_name(f"{self._path.name}-wal").exists()
+        wal = synced_wal(self._path)
         connection = connect(self._path, self._synchronous, self._vfs)
         try:
             if not self._accept_loss:
-                refuse_without_its_wal(connection, self._path, had_wal=had_wal)
-            note_open(connection, is_open=True)
+                refuse_without_its_wal(connection, self._path, had_wal=wal is not None)
+            if wal is not None:
+                refuse_damaged_wal(
+                    *(connection, self._path, wal, self._synchronous),
+                    accept_loss=self._accept_loss,
+                )
+            note_open(connection, self._synchronous)
         except BaseException:
             connection.close(force=True)
             raise
@@ -144,7 +158,7 @@ class Writer:
         if connection is None:
             return
         try:
-            note_open(connection, is_open=False)
+            note_open(connection, None)
             keep_wal(connection, keep=False)
         except apsw.Error as error:
             logger.warning("the journal {} could not be closed in order: {}", self._path, error)

@@ -27,7 +27,7 @@ WavebreakError
 │   └── SystemFailed          it has ended by itself
 ├── JournalError              (OSError)      a journal that cannot be opened as it is
 │   ├── JournalLocked         somebody else has it open
-│   └── JournalDamaged        a part of it is missing
+│   └── JournalDamaged        a part of it is missing, or not what was written
 ├── SessionError
 │   ├── MessageIdReused       (ValueError)   a message id came again with another content
 │   ├── MessageRejected       a turn runs, and the message's policy is ``Reject``
@@ -198,7 +198,7 @@ class JournalLocked(JournalError):
 
 
 class JournalDamaged(JournalError):
-    """A part of the journal is missing; bring it back, or say that it shall do without."""
+    """A part of the journal is missing or damaged; bring it back, or let it do without."""
 
 
 class SessionError(WavebreakError):

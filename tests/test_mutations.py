@@ -126,6 +126,15 @@ MUTATIONS: Final = {
     "a missing -wal is not noticed": Mutation(
         "journal/schema.py", "    if had_wal or ", "    if True or ", SQLITE
     ),
+    "a damaged -wal is not noticed": Mutation(
+        "journal/schema.py", "    if damage is None:", "    if True:", "tests/journal/test_wal.py"
+    ),
+    "a torn -wal is taken for a damaged one": Mutation(
+        "journal/wal.py",
+        "        if self._commits and not self.is_certain:",
+        "        if not self.is_certain:",
+        "tests/journal/test_wal.py",
+    ),
     "nobody holds the lock": Mutation(
         "journal/place.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", SQLITE
     ),

@@ -111,7 +111,7 @@ async def make(path: Path) -> None:
             source = path.with_name(path.name + suffix)
             shutil.copy(source, FOLDER / f"version-{SCHEMA_VERSION}.db{suffix}")
         copy = opened(FOLDER / f"version-{SCHEMA_VERSION}.db")
-        copy.execute("UPDATE about SET value = 0")  # all of it is in one file
+        copy.execute("UPDATE about SET value = 0 WHERE name = 'open'")  # all of it is in one file
         copy.close()
         deliver.let_go()
         hold.let_go()
