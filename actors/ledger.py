@@ -18,7 +18,7 @@ from ..messages.records import CallDone, CallRecord, CallStarted, PartialResults
 from ..tools.call import equality_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from ..messages.ids import Fence, IdempotencyKey
     from ..messages.message import Reply
@@ -158,8 +158,9 @@ class Ledger:
 
     def _take_over(self, log: Sequence[Entry], previous: PartialResults | None) -> None:
         done = tuple(records_of(log, self._senders))
-        self._slots = _by_key(r for r in _requests(done) if not _is_made_anew(r))
-        self._anew = _by_key(r for r in _requests(done) if _is_made_anew(r))
+        requests = _requests(done)
+        self._slots = _by_key(r for r in requests if not _is_made_anew(r))
+        self._anew = _by_key(r for r in requests if _is_made_anew(r))
         steps: dict[str, deque[Any]] = {}
         for event in log:
             if isinstance(event, StepEnded):
@@ -299,7 +300,7 @@ def _settled(record: CallRecord, call: ToolCall[Any]) -> Answer:
     return START if record.effect is Effect.READ else Answer(None, record.idempotency_key)
 
 
-def _requests(records: Iterable[CallRecord]) -> Iterable[CallRecord]:
+def _requests(records: Iterable[CallRecord]) -> Collection[CallRecord]:
     """What became of each request of a turn over its attempts so far, in order of their ends.
 
     A request is a call with those that were made again with its key, or answered from it.

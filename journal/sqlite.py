@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_AHEAD: Final = 4
+"""Sessions that are read ahead of the loop. At a start a thousand are asked for at once: on a busy
+machine most of them were in memory before the first went on, and the collector of garbage took as
+long as all the rest (3.8 instead of 2.0 s of processor time, 185 instead of 55 MB)."""
+
 _BASES: Final = 100_000
 """Sessions of which the journal knows where their last snapshot is."""
 
@@ -47,6 +52,7 @@ class _Open(NamedTuple):
 
     loop: asyncio.AbstractEventLoop
     lock: ProcessLock
+    ahead: asyncio.Semaphore
     writer: Writer
     committer: Committer
     reader: Reader
@@ -154,6 +160,7 @@ class SqliteJournal:
         self._open = _Open(
             loop,
             lock,
+            asyncio.Semaphore(_AHEAD),
             writer,
             Committer(writer, loop, write_pool, self._most_pending),
             Reader(path, self._vfs, self._codec, self._state),
@@ -244,7 +251,8 @@ class SqliteJournal:
         """
         opened = self._running()
         await opened.committer.settled(key)
-        recorded, base = await self._read(partial(opened.reader.load, key))
+        async with opened.ahead:
+            recorded, base = await self._read(partial(opened.reader.load, key))
         opened.committer.read_again(key)
         if self._open is opened:
             self._bases[key] = base

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wavebreak import (
 from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal.base import Commit, LastingJournal
 from wavebreak.journal.database import opened
+from wavebreak.journal.reader import Reader
 from wavebreak.messages.errors import JournalCorrupt, SystemClosed
 from wavebreak.messages.events import Entry
 from wavebreak.messages.history import HistoryEntry, HistoryKind
@@ -426,6 +428,33 @@ async def test_a_journal_that_lost_its_newest_part_is_refused_unless_that_may_be
 def test_a_setting_that_cannot_be_used_is_named(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(options))):
         SqliteJournal(path, **options)
+
+
+async def test_sessions_are_not_read_far_ahead_of_the_loop(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    keys = [SessionKey("", str(number)) for number in range(50)]
+    for key in keys:
+        journal.append(key, [accepted(key, 1)])
+    await durable(journal.append(ANN, [accepted(ANN, 1)]))
+    go, load = threading.Event(), Reader.load
+
+    def load_then(reader: Reader, key: SessionKey) -> Any:
+        assert go.wait(10)
+        return load(reader, key)
+
+    monkeypatch.setattr(Reader, "load", load_then)
+    loads = [asyncio.create_task(journal.load(key)) for key in keys]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert journal._open is not None
+    ahead = journal._open.read_pool._work_queue.qsize()
+    go.set()
+    assert [len((await load).entries) for load in loads] == [1] * 50
+    await journal.close()
+    assert ahead < 5
 
 
 async def test_new_messages_are_refused_while_too_much_waits_and_the_rest_goes_on(
