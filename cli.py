@@ -35,6 +35,7 @@ from .journal.sqlite import SqliteJournal
 from .service import ServiceSettings, serve
 from .service.client import Client
 from .service.logs import log_to_stderr
+from .service.journal_app import WAVEBREAK_DB, At, journal_app
 from .service.saved import saved_page
 from .service.settings import unknown_variables
 from .service.talk import talk
@@ -54,6 +55,7 @@ app = App(
     result_action="return_value",
 )
 app.command(token_app)
+app.command(journal_app)
 cast("Any", app).register_install_completion_command()
 
 PolicyName = Literal["after_wave", "now", "enqueue", "steer", "collect", "reject", "aside"]
@@ -106,7 +108,7 @@ def serve_command(
     host: str | None = None,
     port: int | None = None,
     tokens: Path | None = None,
-    journal: Path = Path("wavebreak.db"),
+    journal: At = WAVEBREAK_DB,
     memory: Annotated[bool, Parameter(negative="")] = False,
     keep_entries: int = _KEPT,
     accept_loss: Annotated[bool, Parameter(negative="")] = False,
@@ -121,7 +123,8 @@ def serve_command(
         host: the address to listen on; WAVEBREAK_HOST.
         port: the port, 0 for any; WAVEBREAK_PORT.
         tokens: a file of tokens, see `wavebreak token new`; WAVEBREAK_TOKENS.
-        journal: the SQLite file that conversations are kept in; one is gone on with.
+        journal: the SQLite file that conversations are kept in; one is gone on with;
+            WAVEBREAK_JOURNAL.
         memory: keep them in memory instead, and lose them at the end.
         keep_entries: how far event streams can go back in a session, in events.
         accept_loss: open a journal of which the newest part is missing or damaged.
@@ -436,7 +439,10 @@ def main(arguments: list[str] | None = None) -> int:
         its exit status.
     """
     try:
-        app(arguments)
+        ended: object = app(arguments)
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (WavebreakError, ValidationError, OSError) as error:
         if os.environ.get("WAVEBREAK_DEBUG") == "1":
             raise
@@ -444,7 +450,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 if __name__ == "__main__":

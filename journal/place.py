@@ -91,7 +91,7 @@ class ProcessLock:
         try:
             _lock(file)
         except OSError as error:
-            holder = file.read(64).strip(b"\0 \n").decode("ascii", "replace")
+            holder = _written_in(file)
             file.close()
             who = f"process {holder}" if holder else "another process"
             msg = (
@@ -103,11 +103,35 @@ class ProcessLock:
         file.write(str(os.getpid()).encode())
         self._file = file
 
+    def holder(self) -> str | None:
+        """Who has the lock: a process's number, or an empty text; None if nobody has it.
+
+        To see that, the lock is shared for a moment: a lock that is not there is not made.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        try:
+            file = FileIO(self._path, "r")
+        except FileNotFoundError:
+            return None
+        with file:
+            try:
+                _share(file)
+            except (BlockingIOError, PermissionError):
+                return _written_in(file)
+        return None
+
     def give_back(self) -> None:
         """Let go of it."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _written_in(file: FileIO) -> str:
+    """The number of the process that has the lock."""
+    return file.read(64).strip(b"\0 \n").decode("ascii", "replace")
 
 
 if sys.platform == "win32":
@@ -121,8 +145,13 @@ if sys.platform == "win32":
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)
 
+    _share = _lock  # there is only one kind of lock; it goes with the file that is closed
+
 else:
     import fcntl
 
     def _lock(file: FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _share(file: FileIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

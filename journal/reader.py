@@ -85,7 +85,7 @@ class Reader:
             assert self._state is not None, "who has sessions has said how states are written"
             try:
                 snapshot = self._state.load(data)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 msg = f"{what}, snapshot at {at}, cannot be read: {error}"
                 raise JournalCorrupt(msg) from error
         # Those that the snapshot covers are there for who looks at what happened.

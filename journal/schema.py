@@ -111,7 +111,7 @@ def keep_wal(connection: Database, *, keep: bool) -> None:
 
 
 def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None:
-    is_new = _refuse_what_is_no_journal(connection, path)
+    is_new = refuse_what_is_no_journal(connection, path)
     for pragma, value, wanted in (
         ("journal_mode", "WAL", "wal"),
         ("synchronous", synchronous, _SYNCHRONOUS[synchronous]),
@@ -134,7 +134,7 @@ def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None
             connection.execute(_TABLES)
 
 
-def _refuse_what_is_no_journal(connection: Database, path: Path) -> bool:
+def refuse_what_is_no_journal(connection: Database, path: Path) -> bool:
     """Whether the file is new.
 
     Raises:

@@ -309,6 +309,17 @@ class Writer:
                 self._undo(connection, error)
         self._recent = 0
 
+    def vacuum(self) -> None:
+        """Write the main file anew, without what is free in it.
+
+        Raises:
+            apsw.Error: it is as it was.
+        """
+        self._sort()
+        assert self._connection is not None, "who writes has had it opened before"
+        self._connection.execute("VACUUM")
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
     def _checkpoint(self) -> None:
         """Move what is in the ``-wal`` file into the main one."""
         if self._wal_pages < self._checkpoint_at or self._connection is None:

@@ -30,7 +30,8 @@ def text_of(reply: Any) -> str:
     return str(reply["text"]) if reply else ""
 
 
-def _word(status: object) -> Text:
+def word(status: object) -> Text:
+    """A status, in its colour."""
     return Text(str(status), style=_COLOURS.get(str(status), ""))
 
 
@@ -43,7 +44,7 @@ def sessions_table(sessions: list[dict[str, Any]]) -> Table:
         table.add_row(
             Text(each["session_id"]),
             Text(each["tenant"]),
-            _word(each["status"]),
+            word(each["status"]),
             *(str(each[name] or "") for name in ("turn", "wave", "calls_completed", "waiting")),
         )
     return table
@@ -51,10 +52,10 @@ def sessions_table(sessions: list[dict[str, Any]]) -> Table:
 
 def session_tree(session: Mapping[str, Any], turns: list[dict[str, Any]]) -> Tree:
     """A session with its turns and their calls."""
-    head = Text.assemble(session["session_id"], "  ", _word(session["status"]))
+    head = Text.assemble(session["session_id"], "  ", word(session["status"]))
     tree = Tree(head)
     for turn in turns:
-        label = Text.assemble(f"turn {turn['number']}  ", _word(turn["outcome"] or "running"))
+        label = Text.assemble(f"turn {turn['number']}  ", word(turn["outcome"] or "running"))
         if turn["reason"]:
             label.append(f" ({turn['reason']})")
         branch = tree.add(label)
@@ -63,7 +64,7 @@ def session_tree(session: Mapping[str, Any], turns: list[dict[str, Any]]) -> Tre
             branch.add(
                 Text.assemble(
                     f"wave {call['wave']}  {call['tool']}  ",
-                    _word(call["status"] or "running"),
+                    word(call["status"] or "running"),
                     (carried, "cyan"),
                 )
             )
@@ -76,7 +77,7 @@ def session_tree(session: Mapping[str, Any], turns: list[dict[str, Any]]) -> Tre
 
 def supervision_tree(node: Mapping[str, Any], into: Tree | None = None) -> Tree:
     """Who runs under whom."""
-    label = Text.assemble(node["id"], "  ", (node["kind"], "dim"), "  ", _word(node["state"]))
+    label = Text.assemble(node["id"], "  ", (node["kind"], "dim"), "  ", word(node["state"]))
     if node["detail"]:
         label.append(f"  {node['detail']}")
     if node["restarts"]:
@@ -103,10 +104,10 @@ def _words(kind: str, event: Mapping[str, Any]) -> Text:
         case "wave_started":
             return Text(", ".join(call["tool"] for call in event["calls"]))
         case "call_ended":
-            return Text.assemble(f"{event['tool']}  ", _word(event["status"]))
+            return Text.assemble(f"{event['tool']}  ", word(event["status"]))
         case "turn_ended":
-            return Text.assemble(_word(event["outcome"]), f"  {text_of(event.get('reply'))}")
+            return Text.assemble(word(event["outcome"]), f"  {text_of(event.get('reply'))}")
         case "message_ended":
-            return _word(event["status"])
+            return word(event["status"])
         case _:
             return Text(str(event.get("text") or event.get("reason") or ""))
