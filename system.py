@@ -38,7 +38,7 @@ from .actors.session_face import Session, check_key, check_policy
 from .actors.sight import ActiveTurn, active_turns, seen
 from .actors.stop_many import stop_many
 from .actors.turn_engine import Environment
-from .journal.base import LastingJournal
+from .journal.base import LastingJournal, WrittenJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import DeliveryId, SessionKey
@@ -743,17 +743,29 @@ class ActorSystem:
             SystemClosed: the system does not run.
         """
         tree = self._running().tree(limit)
-        threads = self._threads
-        if threads is None:
-            return tree
-        node = TreeNode(
-            id="threads",
-            kind=NodeKind.THREADS,
-            state=NodeState.RUNNING,
-            detail=f"{threads.abandoned} of {threads.size} abandoned",
-            count=threads.running,
-        )
-        return tree.model_copy(update={"children": (*tree.children, node)})
+        children = tree.children
+        journal, threads = self._journal, self._threads
+        life = journal.life() if isinstance(journal, WrittenJournal) else None
+        if life is not None:
+            node = TreeNode(
+                id="journal",
+                kind=NodeKind.JOURNAL,
+                state=NodeState.RUNNING if life.is_writing else NodeState.RESTARTING,
+                detail=life.trouble,
+                restarts=life.restarts,
+                count=life.waiting,
+            )
+            children = (node, *children)
+        if threads is not None:
+            node = TreeNode(
+                id="threads",
+                kind=NodeKind.THREADS,
+                state=NodeState.RUNNING,
+                detail=f"{threads.abandoned} of {threads.size} abandoned",
+                count=threads.running,
+            )
+            children = (*children, node)
+        return tree.model_copy(update={"children": children})
 
     def on_report(self, callback: Callable[[Report], object]) -> Callable[[], None]:
         """Be told of every end, failed start and failed ask in the tree.

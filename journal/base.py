@@ -148,6 +148,31 @@ class LastingJournal(Journal, Protocol):
         ...
 
 
+class WriterLife(NamedTuple):
+    """How the one who writes a journal is.
+
+    Args:
+        is_writing: whether what is appended is written; else it is tried again.
+        restarts: how often it had to begin anew.
+        waiting: entries that are to be written.
+        trouble: why it is not.
+    """
+
+    is_writing: bool
+    restarts: int
+    waiting: int
+    trouble: str
+
+
+@runtime_checkable
+class WrittenJournal(Journal, Protocol):
+    """A journal that is written by somebody who may fail, and begins anew by itself."""
+
+    def life(self) -> WriterLife | None:
+        """How the writer is at this moment; None if the journal is not open."""
+        ...
+
+
 @runtime_checkable
 class BrowsableJournal(Journal, Protocol):
     """A journal that can be looked into beside the sessions' work, as a service does.

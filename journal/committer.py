@@ -11,6 +11,7 @@ import apsw
 from loguru import logger
 
 from ..messages.errors import JournalBusy, JournalFull
+from .base import WriterLife
 from .writer import DEFINITE, OF_ONE, Lost
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Committer:
         self._lost: dict[SessionKey, Exception] = {}
         self._reopened: asyncio.Future[None] | None = None
         self._rests: asyncio.Future[None] | None = None
+        self._restarts = 0
 
     # --- what comes in ---
 
@@ -127,6 +129,15 @@ class Committer:
     def read_again(self, key: SessionKey) -> None:
         """A session knows again what the journal has of it."""
         self._lost.pop(key, None)
+
+    def life(self) -> WriterLife:
+        """How writing goes."""
+        if self._reopened is not None:
+            trouble = "it could not be said whether the last entries are there: it is opened anew"
+        else:
+            held = self._held
+            trouble = "" if held is None else str(held) or type(held).__name__
+        return WriterLife(not trouble, self._restarts, len(self._queue), trouble)
 
     # --- the thread ---
 
@@ -240,6 +251,7 @@ class Committer:
         items = (*gone.items, *self._queue)
         self._queue.clear()
         logger.error("the journal did not confirm {} entries: {}", len(items), gone.error)
+        self._restarts += 1
         if self._reopened is None:
             self._reopened = self._loop.create_future()
         self._timer = self._loop.call_later(self._delay, self._start)

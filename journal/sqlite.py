@@ -22,7 +22,7 @@ from ..messages.events import (
     MessageEnded,
     Progressed,
 )
-from .base import Commit, Recorded
+from .base import Commit, Recorded, WriterLife
 from .codec import Codec
 from .committer import Committer
 from .place import ProcessLock, refuse_network
@@ -181,6 +181,10 @@ class SqliteJournal:
         opened.lock.give_back()
         opened.read_pool.shutdown()
         opened.write_pool.shutdown()
+
+    def life(self) -> WriterLife | None:
+        """How the writer is at this moment; None if the journal is not open."""
+        return None if self._open is None else self._open.committer.life()
 
     def _running(self) -> _Open:
         if self._open is None:

@@ -29,6 +29,8 @@ class NodeKind(StrEnum):
     WORKER = "worker"
     SESSION = "session"
     RUNTIME = "runtime"
+    JOURNAL = "journal"
+    """The writer of a journal that outlives the process; ``count`` is how many entries wait."""
     THREADS = "threads"
     """The pool in which blocking tools run; ``count`` is how many threads are at work."""
 
@@ -55,7 +57,7 @@ class TreeNode(Frozen):
         kind: what stands there.
         state: what it is at.
         detail: of a session its status in the table, of a runtime its turn and attempt, of the
-            threads how many are at calls that were given up.
+            threads how many are at calls that were given up, of the journal why it is not written.
         restarts: how often it was started again.
         ref: the urn of the actor; empty when there is none.
         count: how many children it has in all.

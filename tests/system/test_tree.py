@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import pytest
 from pydantic import ValidationError
 
 from wavebreak import (
+    AcceptanceUnknown,
     ActorSystem,
     AsyncioActor,
     Backoff,
@@ -17,6 +19,7 @@ from wavebreak import (
     NodeState,
     Now,
     SessionActor,
+    SqliteJournal,
     Strategy,
     Supervisor,
     SystemClosed,
@@ -25,8 +28,11 @@ from wavebreak import (
 )
 from wavebreak.testing import RecordingDeliver, gate
 
+from ..journal.disks import Disk
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 async def echo(turn: Turn) -> str:
@@ -184,3 +190,36 @@ async def test_the_tree_is_there_while_children_start_and_stop_and_the_system_cl
     assert states[0]["root"] == NodeState.STARTING
     assert states[-1]["root"] == NodeState.STOPPING
     assert {one.get("slow") for one in states} >= {NodeState.STOPPING}
+
+
+async def test_the_writer_of_a_journal_is_in_the_tree_with_what_troubles_it(tmp_path: Path) -> None:
+    with Disk() as disk:
+        journal = SqliteJournal(tmp_path / "journal.db", vfs=disk.name)
+        async with ActorSystem(echo, journal=journal) as system:
+            assert system.tree().children[0].id == "journal"
+
+            def writer() -> tuple[NodeState, int, int]:
+                node = find(system, "journal")
+                assert node.kind is NodeKind.JOURNAL
+                return node.state, node.restarts, node.count
+
+            assert writer() == (NodeState.RUNNING, 0, 0)
+            disk.fail("write", "-wal", apsw.SQLITE_FULL, times=10_000)
+            waits = system.session("ann").send("a")
+            await asyncio.sleep(5)
+            state, restarts, waiting = writer()
+            assert (state, restarts) == (NodeState.RESTARTING, 0)
+            assert waiting > 0
+            assert "full" in find(system, "journal").detail.lower()
+            disk.heal()
+            await (await waits).outcome()
+            assert writer() == (NodeState.RUNNING, 0, 0)
+            disk.fail("sync", "-wal", apsw.SQLITE_IOERR_FSYNC)
+            disk.fail("open", "journal.db", apsw.SQLITE_CANTOPEN, times=1000)
+            with pytest.raises(AcceptanceUnknown):
+                await system.session("ben").send("b")
+            await asyncio.sleep(5)
+            assert writer()[:2] == (NodeState.RESTARTING, 1)
+            disk.heal()
+            await (await system.session("ben").send("c")).outcome()
+            assert writer() == (NodeState.RUNNING, 1, 0)
