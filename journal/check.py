@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..messages.ids import SessionKey
-    from .inspect import Found, Inspection
+    from .inspect import Inspection
+    from .rows import Found
 
 _FROM_A_BACKUP: Final = "it is quarantined alone; restore it from a backup of the journal"
 _ANOTHER_WAVEBREAK: Final = "open the journal with the wavebreak that wrote it"
@@ -102,7 +103,7 @@ class Check:
             yield Problem(
                 "wal",
                 "the journal was not closed, and the -wal file with its newest part is missing",
-                "put that file back; or open it with accept_loss=True, and do without",
+                "put that file back; or do without: accept_loss=True, `serve --accept-loss`",
             )
         wal = inspection.wal()
         if wal is None or wal.damage is None:
@@ -113,9 +114,9 @@ class Check:
             f"{f'frame {frame}' if frame else 'the header'} of the -wal is not what was written; "
             f"{transactions} or more transactions behind it cannot be read",
             "a process that has the journal open still sees them: end it in order, which saves "
-            "them; else restore the file, or open it with accept_loss=True, and do without"
+            "them; else restore the file, or do without: accept_loss=True, `serve --accept-loss`"
             if inspection.holder is not None
-            else "restore that file; or open it with accept_loss=True, and do without",
+            else "restore that file; or do without: accept_loss=True, `serve --accept-loss`",
         )
 
     def _file(self) -> Iterator[Problem]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..messages.ids import SessionKey
-    from .inspect import Folding, Found
+    from .folding import Folding
+    from .rows import Found
 
 _AT_A_TIME = 100
 """Snapshots that are written in one transaction."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from contextlib import contextmanager, suppress
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import apsw
 
@@ -14,8 +12,9 @@ from ..messages.ids import SessionKey
 from .anything import AnyMessages
 from .at_rest import AtRest
 from .base import Recorded
-from .codec import Codec, Row, checked
+from .codec import Codec, checked
 from .place import ProcessLock
+from .rows import TABLES, Found, read_sessions
 from .schema import BUSY_TIMEOUT, POSITIONS, refuse_what_is_no_journal
 from .wal import Wal, read_wal
 
@@ -24,81 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..messages.events import Entry
-    from .base import StateForm
     from .database import Database
+    from .folding import Folded, Folding
 
 BATCH: Final = 500
 """Sessions that are read within one transaction: one that is open keeps the ``-wal`` growing."""
 
 _TRIES: Final = 5
 """How often a ``-wal`` is read that is written to meanwhile."""
-
-TABLES: Final = {"snapshot": "id", "entry": "id", "recent": "place", "history": "id"}
-"""The tables with what sessions have, and the column with session and position."""
-
-
-class Folded(NamedTuple):
-    """What became of a session by the fold of its entries.
-
-    Args:
-        state: as the machine has it.
-        position: of its last event.
-        messages: that were accepted and have not ended.
-        deliveries: that have not ended.
-        turn: the last turn that was begun; 0 for none.
-        running: whether it has not ended.
-        status: in a word.
-    """
-
-    state: object
-    position: int
-    messages: int
-    deliveries: int
-    turn: int
-    running: bool
-    status: str
-
-
-class Folding(Protocol):
-    """What a journal does not know: how states are written, and made of entries."""
-
-    @property
-    def form(self) -> StateForm:
-        """How states are written."""
-        ...
-
-    def fold(self, key: SessionKey, recorded: Recorded) -> Folded:
-        """Make a state.
-
-        Raises:
-            Exception: what is recorded cannot be.
-        """
-        ...
-
-
-class Found(NamedTuple):
-    """What a journal has of a session, as it is on the disk.
-
-    Args:
-        number: by which its rows name it.
-        key: its name; None if rows name a session that is not there.
-        unfinished: how many messages and deliveries it has that have not ended, as is noted.
-        touched_at: when that changed last, in seconds since the epoch.
-        rows: by table, in order; entries of both tables are in ``entry``.
-        error: what SQLite says instead of rows; then there may be more.
-    """
-
-    number: int
-    key: SessionKey | None
-    unfinished: int
-    touched_at: float
-    rows: dict[str, list[Row]]
-    error: str = ""
-
-    @property
-    def first(self) -> int:
-        """What the ids of its rows are counted from."""
-        return self.number * POSITIONS
 
 
 class Inspection:
@@ -290,7 +222,7 @@ class Inspection:
         reached = first
         try:
             with self._moment():
-                for found in self._read(first, last, tables):
+                for found in read_sessions(self.connection, first, last, tables):
                     yield found
                     reached = found.number + 1
         except apsw.CorruptError as error:
@@ -307,36 +239,10 @@ class Inspection:
         for number, tenant, session_id in keys.fetchall():
             try:
                 with self._moment():
-                    one = list(self._read(number, number, tables))
+                    one = list(read_sessions(self.connection, number, number, tables))
             except apsw.CorruptError:
                 one = [Found(number, SessionKey(tenant, session_id), 0, 0.0, {}, error)]
             yield from one
-
-    def _read(self, first: int, last: int, tables: Sequence[str]) -> Iterator[Found]:
-        connection = self.connection
-        names: dict[int, Any] = {
-            number: row
-            for number, *row in connection.execute(
-                "SELECT id, tenant, session_id, unfinished, touched_at FROM session "
-                "WHERE id BETWEEN ? AND ?",
-                (first, last),
-            )
-        }
-        merged = heapq.merge(
-            ((number, "", None) for number in sorted(names)),
-            *(_rows(connection, table, first, last) for table in tables),
-            key=_number,
-        )
-        for number, group in groupby(merged, _number):
-            rows: dict[str, list[Row]] = {table: [] for table in TABLES if table != "recent"}
-            for _, table, row in group:
-                if row is not None:
-                    rows["entry" if table == "recent" else table].append(row)
-            if len(rows["entry"]) > 1:
-                rows["entry"].sort(key=lambda row: row.row_id)
-            tenant, session_id, unfinished, touched_at = names.get(number) or ("", "", 0, 0.0)
-            key = SessionKey(tenant, session_id) if number in names else None
-            yield Found(number, key, unfinished, touched_at, rows)
 
     # --- what is in their rows ---
 
@@ -383,21 +289,3 @@ def _connected(path: Path) -> Database:
     opened = cast("Database", connection)
     opened.set_busy_timeout(100 * BUSY_TIMEOUT)
     return opened
-
-
-_Tagged = tuple[int, str, Row | None]
-
-
-def _number(tagged: _Tagged) -> int:
-    return tagged[0]
-
-
-def _rows(connection: Database, table: str, first: int, last: int) -> Iterator[_Tagged]:
-    place = TABLES[table]
-    rows = connection.execute(
-        f"SELECT {place}, version, checksum, data FROM {table} "  # noqa: S608 - our own words
-        f"WHERE {place} BETWEEN ? AND ? ORDER BY {place}",
-        (first * POSITIONS, (last + 1) * POSITIONS - 1),
-    )
-    for row in rows:
-        yield row[0] >> 32, table, Row(*row)

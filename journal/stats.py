@@ -9,7 +9,7 @@ import apsw
 
 from ..messages.errors import JournalCorrupt
 from ..messages.ids import SessionKey
-from .inspect import TABLES
+from .rows import TABLES
 from .schema import POSITIONS
 
 if TYPE_CHECKING:

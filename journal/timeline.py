@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.records import CallDone, CallStarted
     from .base import Recorded
-    from .inspect import Folded, Found, Inspection
+    from .folding import Folded
+    from .inspect import Inspection
+    from .rows import Found
 
 
 class Line(NamedTuple):

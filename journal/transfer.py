@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from .codec import Row
     from .database import Database
-    from .inspect import Found, Inspection
+    from .inspect import Inspection
+    from .rows import Found
 
 FORMAT: Final = "wavebreak-journal"
 

@@ -19,7 +19,8 @@ from ..actors.machine.stored import StateForm
 from ..journal.anything import AnyMessages
 from ..journal.check import Check
 from ..journal.compact import compact
-from ..journal.inspect import Folded, Inspection
+from ..journal.folding import Folded
+from ..journal.inspect import Inspection
 from ..journal.stats import stats_of
 from ..journal.timeline import timeline_of
 from ..journal.transfer import export, rebuild

@@ -22,7 +22,7 @@ from wavebreak.journal.inspect import Inspection
 from wavebreak.journal.writer import Writer
 from wavebreak.testing import RecordingDeliver, gate
 
-from .processes import served, wavebreak
+from .processes import BOT, served, wavebreak
 
 if TYPE_CHECKING:
     from wavebreak.testing import Run
@@ -311,6 +311,31 @@ def test_a_journal_that_is_written_to_meanwhile_says_nothing(
     status, said = journal("check", "-j", closed)
     assert status == 1
     assert "look again" in said
+
+
+def test_names_of_files_may_be_as_they_like(left: Path, journal: Journal) -> None:
+    path = left.with_name("a b#c?d%20e.db")
+    left.rename(path)
+    left.with_name("left.db-wal").rename(path.with_name(f"{path.name}-wal"))
+    before = traces(left.parent)
+    status, answer = journal("check", "-j", path, "--json")
+    assert (status, answer["sessions"]) == (0, MANY + 2)
+    assert traces(left.parent) == before
+
+
+def test_a_service_starts_on_a_damaged_newest_part_only_if_it_is_told_to(left: Path) -> None:
+    wal = left.with_name("left.db-wal")
+    data = bytearray(wal.read_bytes())
+    data[32 + 20 * 4120 + 600] ^= 4
+    wal.write_bytes(data)
+    with pytest.raises(AssertionError, match="accept_loss"):
+        wavebreak("serve", BOT, "--port", "0", "--journal", str(left))
+    assert wal.read_bytes() == data
+    with served("--journal", str(left), "--accept-loss") as service:
+        listed = wavebreak("ps", "--json", environment=service.environment)
+        assert "s0" in listed
+    (kept,) = left.parent.glob("*-damaged-*")
+    assert kept.read_bytes() == data
 
 
 # --- beside a system ---

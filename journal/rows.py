@@ -1,0 +1,101 @@
+"""What a journal has on the disk, session by session, as rows that are not decoded."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..messages.ids import SessionKey
+from .codec import Row
+from .schema import POSITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .database import Database
+
+TABLES: Final = {"snapshot": "id", "entry": "id", "recent": "place", "history": "id"}
+"""The tables with what sessions have, and the column with session and position."""
+
+
+class Found(NamedTuple):
+    """What a journal has of a session, as it is on the disk.
+
+    Args:
+        number: by which its rows name it.
+        key: its name; None if rows name a session that is not there.
+        unfinished: how many messages and deliveries it has that have not ended, as is noted.
+        touched_at: when that changed last, in seconds since the epoch.
+        rows: by table, in order; entries of both tables are in ``entry``.
+        error: what SQLite says instead of rows; then there may be more.
+    """
+
+    number: int
+    key: SessionKey | None
+    unfinished: int
+    touched_at: float
+    rows: dict[str, list[Row]]
+    error: str = ""
+
+    @property
+    def first(self) -> int:
+        """What the ids of its rows are counted from."""
+        return self.number * POSITIONS
+
+
+def read_sessions(
+    connection: Database, first: int, last: int, tables: Sequence[str]
+) -> Iterator[Found]:
+    """Sessions by their numbers, with rows of such as are not there; within one transaction.
+
+    Args:
+        connection: to the journal.
+        first: the number to begin with.
+        last: the number to end with.
+        tables: whose rows are wanted.
+
+    Raises:
+        apsw.CorruptError: a page cannot be read.
+    """
+    names: dict[int, Any] = {
+        number: row
+        for number, *row in connection.execute(
+            "SELECT id, tenant, session_id, unfinished, touched_at FROM session "
+            "WHERE id BETWEEN ? AND ?",
+            (first, last),
+        )
+    }
+    merged = heapq.merge(
+        ((number, "", None) for number in sorted(names)),
+        *(_rows(connection, table, first, last) for table in tables),
+        key=_number,
+    )
+    for number, group in groupby(merged, _number):
+        rows: dict[str, list[Row]] = {table: [] for table in TABLES if table != "recent"}
+        for _, table, row in group:
+            if row is not None:
+                rows["entry" if table == "recent" else table].append(row)
+        if len(rows["entry"]) > 1:
+            rows["entry"].sort(key=lambda row: row.row_id)
+        tenant, session_id, unfinished, touched_at = names.get(number) or ("", "", 0, 0.0)
+        key = SessionKey(tenant, session_id) if number in names else None
+        yield Found(number, key, unfinished, touched_at, rows)
+
+
+_Tagged = tuple[int, str, Row | None]
+
+
+def _number(tagged: _Tagged) -> int:
+    return tagged[0]
+
+
+def _rows(connection: Database, table: str, first: int, last: int) -> Iterator[_Tagged]:
+    place = TABLES[table]
+    rows = connection.execute(
+        f"SELECT {place}, version, checksum, data FROM {table} "  # noqa: S608 - our own words
+        f"WHERE {place} BETWEEN ? AND ? ORDER BY {place}",
+        (first * POSITIONS, (last + 1) * POSITIONS - 1),
+    )
+    for row in rows:
+        yield row[0] >> 32, table, Row(*row)
