@@ -34,8 +34,8 @@ from .journal.memory import MemoryJournal
 from .journal.sqlite import SqliteJournal
 from .service import ServiceSettings, serve
 from .service.client import Client
-from .service.logs import log_to_stderr
 from .service.journal_app import WAVEBREAK_DB, At, journal_app
+from .service.logs import log_to_stderr
 from .service.saved import saved_page
 from .service.settings import unknown_variables
 from .service.talk import talk

@@ -13,7 +13,6 @@ from ..messages.ids import SessionKey
 from .base import Commit
 from .codec import VERSION, checksum_of
 from .schema import (
-    POSITIONS,
     connect,
     keep_wal,
     note_open,
