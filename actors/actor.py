@@ -404,7 +404,7 @@ class AsyncioActor(pykka.Actor):
         """Begin to read. From here on nothing of an idle actor waits anywhere: it is called."""
         self.lifecycle = Lifecycle.RUNNING
         self._actor_busy = False
-        self.actor_inbox.attach(self._actor_pump, self._actor_context)
+        self.actor_inbox.attach(AsyncioActor._actor_pump, self._actor_context, self)
 
     def _actor_pump(self) -> None:
         """Handle what waits, and come again later if that is much.

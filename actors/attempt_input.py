@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from .moments import Moments
 
 
+class OwnSession(Protocol):
+    """What an attempt asks its session for, as it stands at that moment."""
+
+    def unknown(self) -> tuple[CallRecord, ...]:
+        """The calls that may have happened."""
+        ...
+
+    def unanswered(self) -> tuple[HistoryEntry, ...]:
+        """What of the history is not settled."""
+        ...
+
+
 class TurnInput(NamedTuple):
     """What an attempt of a turn begins with.
 
@@ -27,8 +39,7 @@ class TurnInput(NamedTuple):
         previous: what the interrupted turns before left.
         saved: the session's own state, of its last finished turn.
         log: the ledger of the turn's earlier attempts.
-        unknown: gives the session's calls that may have happened, as they stand now.
-        unanswered: gives what of the history is not settled, as it stands now.
+        session: whose turn it is.
         streamed: the deltas that earlier attempts have shown.
     """
 
@@ -41,8 +52,7 @@ class TurnInput(NamedTuple):
     previous: PartialResults | None
     saved: Any
     log: tuple[Entry, ...]
-    unknown: Callable[[], tuple[CallRecord, ...]]
-    unanswered: Callable[[], tuple[HistoryEntry, ...]]
+    session: OwnSession
     streamed: str = ""
 
 

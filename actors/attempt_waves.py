@@ -60,7 +60,7 @@ class AttemptWaves(Attempt):
         super().__init__(given, control, environment)
         self._ledger: Ledger | None = None
         if given.log or given.previous is not None:
-            self._ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+            self._ledger = Ledger(given.log, given.previous, given.session.unknown, given.senders)
         self._id_prefix = f"{given.number}.{given.attempt}."
         self._answers = False
         self._number = 0
@@ -123,7 +123,7 @@ class AttemptWaves(Attempt):
         now = self._wave_at = self.environment.now()
         prefix = CallId(f"{self._id_prefix}{wave}.")
         keys = idempotency_key(self.input.uid, prefix)  # a call's key ends as its id does
-        answers = self._answers = self._ledger is not None or bool(self.input.unknown())
+        answers = self._answers = self._ledger is not None or bool(self.input.session.unknown())
         answer = _START
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
@@ -183,7 +183,7 @@ class AttemptWaves(Attempt):
         ledger = self._ledger
         if ledger is None:
             given = self.input
-            ledger = Ledger(given.log, given.previous, given.unknown, given.senders)
+            ledger = Ledger(given.log, given.previous, given.session.unknown, given.senders)
             self._ledger = ledger
         return ledger
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .backlog_requests import TakeRequest
     from .mailbox import Mailbox
     from .recorded import RecordedActor
+    from .runtime import RuntimeActor
 
 
 class RuntimeControl:
@@ -57,6 +58,7 @@ class RuntimeControl:
         "mailbox",
         "on_told",
         "reason",
+        "runtime",
     )
 
     def __init__(
@@ -75,6 +77,7 @@ class RuntimeControl:
         self.is_over = False
         self.commit: Commit | None = None
         self.on_told: Callable[[Way], None] | None = None
+        self.runtime: RuntimeActor | None = None
         self._session = session
         self._now = now
         self._token: CancellationToken | None = None
@@ -98,7 +101,7 @@ class RuntimeControl:
 
     def release(self) -> None:
         """The attempt is over; nobody is told any more."""
-        self.on_told = None
+        self.on_told = self.runtime = None
         if self._take_back is not None:
             self._take_back()
             self._take_back = None
@@ -170,7 +173,9 @@ class RuntimeControl:
         if self._token is not None:
             self._token.cancel(reason)
         self._wake()
-        if self.on_told is not None:
+        if self.runtime is not None:
+            self.runtime._actor_told(how)  # noqa: SLF001 - one of ours
+        elif self.on_told is not None:
             self.on_told(how)
 
     def _wake(self) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import pykka
 from loguru import logger
@@ -20,7 +20,6 @@ from .mailbox import running_on
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
-    from typing import TypeAlias
 
     ExcInfo: TypeAlias = tuple[
         type[BaseException] | None, BaseException | None, TracebackType | None
@@ -31,8 +30,16 @@ J = TypeVar("J")
 M = TypeVar("M")
 R = TypeVar("R")
 
+_Told: TypeAlias = "Callable[[Future[T]], object] | asyncio.Future[None]"
+
 _LOOK_AGAIN = 1.0
 """Seconds after which a blocked ``get()`` looks whether its loop has been closed under it."""
+
+
+class _Several(list[Any]):
+    """Those who are told of one future, when they are more than one."""
+
+    __slots__ = ()
 
 
 class Future(pykka.Future[T], Generic[T]):
@@ -47,7 +54,11 @@ class Future(pykka.Future[T], Generic[T]):
             ``get()`` waits on no thread that runs a loop.
     """
 
-    __slots__ = ("_callbacks", "_done", "_error", "_lock", "_loop", "_value")
+    __slots__ = ("_callbacks", "_done", "_error", "_loop", "_value")
+
+    # One for all, held for some bytecodes at a time, and nothing of a user's runs while it is.
+    # It can be taken again: a finalizer may come in between, and complete another future.
+    _lock: ClassVar[threading.RLock] = threading.RLock()
 
     # What few futures have is not prepared in each of them.
     _hook: Callable[[float | None], T] | None = None
@@ -57,13 +68,15 @@ class Future(pykka.Future[T], Generic[T]):
     _value: T | None
     _error: BaseException | None
 
+    # Who is told: nobody, one, or several; a coroutine that waits is there as what it waits for.
+    _callbacks: Callable[[Future[T]], object] | asyncio.Future[None] | _Several | None
+
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         # Pykka's own __init__ only prepares what is replaced here; value and error are there
         # once it is done.
         self._loop = loop
-        self._lock = threading.Lock()
         self._done = False
-        self._callbacks: list[Callable[[Future[T]], object]] | None = None
+        self._callbacks = None
 
     def __repr__(self) -> str:
         if not self._done:
@@ -147,13 +160,17 @@ class Future(pykka.Future[T], Generic[T]):
             self._done = True
             callbacks, self._callbacks = self._callbacks, None
         if callbacks is not None:
-            for callback in callbacks:
+            told = callbacks if isinstance(callbacks, _Several) else (callbacks,)
+            for callback in told:
                 self._call(callback)
         return True
 
-    def _call(self, callback: Callable[[Future[T]], object]) -> None:
+    def _call(self, callback: _Told[T]) -> None:
         try:
-            callback(self)
+            if isinstance(callback, asyncio.Future):
+                _wake(callback)  # pyright: ignore[reportUnknownArgumentType] - of one parameter
+            else:
+                callback(self)
         except BaseException as error:  # noqa: BLE001 - it must end neither the setter nor its loop
             logger.opt(exception=error).error("a callback of a future failed: {!r}", callback)
 
@@ -183,25 +200,39 @@ class Future(pykka.Future[T], Generic[T]):
             callback: called on whatever thread completes the future, in the middle of what that
                 does; at once, and here, if it is done. What it raises is logged, no more.
         """
+        self._add(callback)
+
+    def _add(self, callback: _Told[T]) -> None:
         with self._lock:
             done = self._done
             if not done:
-                if self._callbacks is None:
-                    self._callbacks = [callback]
+                before = self._callbacks
+                if before is None:
+                    self._callbacks = callback
+                elif isinstance(before, _Several):
+                    before.append(callback)
                 else:
-                    self._callbacks.append(callback)
-            hooked = self._hook is not None
+                    self._callbacks = _Several((before, callback))
         if done:
             self._call(callback)
-        elif hooked:
+        elif self._hook is not None:
             self._run_hook()
 
     def remove_done_callback(self, callback: Callable[[Future[T]], object]) -> bool:
         """Take back a callback that was not called yet; say whether it was there."""
+        return self._remove(callback)
+
+    def _remove(self, callback: _Told[T]) -> bool:
         with self._lock:
-            if self._callbacks is None or callback not in self._callbacks:
+            callbacks = self._callbacks
+            if isinstance(callbacks, _Several):
+                if callback not in callbacks:
+                    return False
+                callbacks.remove(callback)
+            elif callbacks == callback:
+                self._callbacks = None
+            else:
                 return False
-            self._callbacks.remove(callback)
             return True
 
     def get(self, *, timeout: float | None = None) -> T:
@@ -261,14 +292,13 @@ class Future(pykka.Future[T], Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for the value on the running loop, whichever that is."""
         if not self._done:
-            loop = asyncio.get_running_loop()
-            waiter: asyncio.Future[None] = loop.create_future()
-            wake = functools.partial(_wake, loop, waiter)
-            self.add_done_callback(wake)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._add(waiter)
             try:
                 yield from waiter
             finally:
-                self.remove_done_callback(wake)
+                if not self._done:
+                    self._remove(waiter)
         return self._outcome()
 
     __iter__ = __await__
@@ -378,9 +408,8 @@ class _Join:
         self._joined.try_set(self._values)
 
 
-def _wake(
-    loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _future: Future[Any]
-) -> None:
+def _wake(waiter: asyncio.Future[None]) -> None:
+    loop = waiter.get_loop()
     if running_on(loop):
         _let_go(waiter)
         return

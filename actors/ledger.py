@@ -83,7 +83,7 @@ def partial_results(
     """
     before = previous or PartialResults()
     calls = {record.origin: record for record in before.calls}
-    for record in records_of(running.log, running.senders):
+    for record in records_of(running.entries, running.senders):
         kept = calls.get(record.origin)
         if kept is None:
             if not _is_unused(record):

@@ -64,6 +64,7 @@ class Mailbox:
         loop: the loop of its readers.
         capacity: how many ordinary messages may wait; None for no bound.
         last_stamp: stamps go on behind this one.
+        lock: one that several share; it must be one that its own thread can take again.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Mailbox:
         "_last_supervision",
         "_lock",
         "_ordinary",
+        "_reader",
         "_wake",
         "_woken",
         "capacity",
@@ -89,18 +91,20 @@ class Mailbox:
         *,
         capacity: int | None = None,
         last_stamp: int = 0,
+        lock: threading.RLock | None = None,
     ) -> None:
         self.loop = loop
         self.capacity = capacity
         self.last_stamp = last_stamp
         self.mark = 0  # what a reader leaves to the one that comes after it
-        self._lock = threading.Lock()
+        self._lock = threading.RLock() if lock is None else lock
         self.first: Envelope | None = None  # what is read next; a hint on any but the loop's thread
         self._last_control: Envelope | None = None
         self._last_supervision: Envelope | None = None
         self._last_ordinary: Envelope | None = None
         self._ordinary = 0
-        self._wake: Callable[[], object] | None = None
+        self._wake: Callable[..., object] | None = None
+        self._reader: object = None
         self._context: Context | None = None
         # Whether the reader knows that something waits: set when it is woken, cleared when it
         # got None. In between it needs no further wake-up.
@@ -117,13 +121,17 @@ class Mailbox:
         """Whether it takes no more messages, for good."""
         return self._closed
 
-    def attach(self, wake: Callable[[], object], context: Context | None) -> None:
+    def attach(
+        self, wake: Callable[..., object], context: Context | None, reader: object = None
+    ) -> None:
         """Let an actor begin to read; it is woken at once if something waits.
 
         Args:
             wake: called on the loop when something has come. A reader that was woken owes
                 ``pop`` until it gets None, and is not woken again before.
             context: the context variables to call it with.
+            reader: what to call it with, if anything; so an actor gives a function of its class,
+                and there is no bound method for each.
 
         Raises:
             pykka.ActorDeadError: the mailbox is closed.
@@ -132,6 +140,7 @@ class Mailbox:
             if self._closed:
                 raise pykka.ActorDeadError(_CLOSED)
             self._wake = wake
+            self._reader = reader
             self._context = context
             self._woken = False
             if self.first is not None:
@@ -140,7 +149,7 @@ class Mailbox:
     def detach(self) -> None:
         """Let go of the actor that reads; what waits stays, and more may come."""
         with self._lock:
-            self._wake = self._context = None
+            self._wake = self._context = self._reader = None
             self._woken = False
 
     def put(
@@ -167,25 +176,23 @@ class Mailbox:
         with self._lock:
             if self._closed or self.loop.is_closed():
                 raise pykka.ActorDeadError(_CLOSED)
+            is_ordinary, capacity = lane is _ORDINARY, self.capacity
+            if is_ordinary and bounded and capacity is not None and self._ordinary >= capacity:
+                raise MailboxFull(_full(capacity))
             # Before it is linked, so that a loop which closes just now leaves nothing behind;
             # the reader cannot look before we let go of the lock.
+            if not self._woken and self._wake is not None:
+                self._summon(self._wake)
             before = self._last_control
-            if lane is _ORDINARY:
-                if bounded and self.capacity is not None and self._ordinary >= self.capacity:
-                    raise MailboxFull(_full(self.capacity))
-                if not self._woken and self._wake is not None:
-                    self._summon(self._wake)
+            if is_ordinary:
                 before = self._last_ordinary or self._last_supervision or before
                 self._last_ordinary = envelope
                 self._ordinary += 1
+            elif lane is Lane.CONTROL:
+                self._last_control = envelope
             else:
-                if not self._woken and self._wake is not None:
-                    self._summon(self._wake)
-                if lane is Lane.CONTROL:
-                    self._last_control = envelope
-                else:
-                    before = self._last_supervision or before
-                    self._last_supervision = envelope
+                before = self._last_supervision or before
+                self._last_supervision = envelope
             if before is None:
                 envelope.next = self.first
                 self.first = envelope
@@ -196,13 +203,14 @@ class Mailbox:
             envelope.stamp = stamp
             return stamp
 
-    def _summon(self, wake: Callable[[], object]) -> None:
+    def _summon(self, wake: Callable[..., object]) -> None:
         """Have the loop call the reader; the lock is held."""
+        args = () if self._reader is None else (self._reader,)
         try:
             if running_on(self.loop):
-                self.loop.call_soon(wake, context=self._context)
+                self.loop.call_soon(wake, *args, context=self._context)
             else:
-                self.loop.call_soon_threadsafe(wake, context=self._context)
+                self.loop.call_soon_threadsafe(wake, *args, context=self._context)
         except RuntimeError as error:
             if not self.loop.is_closed():
                 raise
@@ -263,7 +271,7 @@ class Mailbox:
             for envelope in left:
                 envelope.next = None
             self._closed = True
-            self._wake = self._context = None
+            self._wake = self._context = self._reader = None
             self.first = self._last_control = self._last_supervision = self._last_ordinary = None
             self._ordinary = 0
         return left
@@ -277,7 +285,7 @@ class Mailbox:
         with self._lock:
             if self.first is None:
                 self._closed = True
-                self._wake = self._context = None
+                self._wake = self._context = self._reader = None
             return self._closed
 
     def _rest(self) -> list[Envelope]:

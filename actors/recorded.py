@@ -309,6 +309,9 @@ class RecordedActor(AsyncioActor):
                 act(self, entry)
         if self._releases is None and commit.done and commit.error is None:
             self._release(entries)
+            if not services.rules.survives:
+                # As durable as its entries, and no events are kept that nobody folds any more.
+                services.journal.snapshot(self._key, self.state)
         else:
             self._hold(commit, entries)
         self._arm_timer()

@@ -18,10 +18,12 @@ from .mailbox import Envelope, Lane, Mailbox, running_on
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, TypeAlias
 
     from .actor import AsyncioActor
     from .exit import AskFailed, Notice
+
+    Watcher: TypeAlias = Callable[[Notice], object]
 
 A = TypeVar("A", bound="AsyncioActor")
 
@@ -65,7 +67,8 @@ class LoopActorRef(pykka.ActorRef[A]):
         self._stopped = False
         self._exit: Exit | None = None
         self._event: threading.Event | None = None
-        self._watchers: dict[object, Callable[[Notice], object]] | None = None
+        # Nobody, one, as for nearly every actor, or several.
+        self._watchers: Watcher | _Several | None = None
 
     if not TYPE_CHECKING:  # the checkers see Pykka's plain attributes
 
@@ -276,19 +279,21 @@ class LoopActorRef(pykka.ActorRef[A]):
         Returns:
             a function to stop watching with.
         """
-        token = object()
         with self._lock:
             ended = self._exit
             if ended is None:
-                self._watchers = self._watchers or {}
-                self._watchers[token] = callback
+                before = _all(self._watchers)
+                self._watchers = _Several((*before, callback)) if before else callback
         if ended is not None:
             _notify(callback, ended)
+        watches = True
 
         def unwatch() -> None:
+            nonlocal watches
             with self._lock:
-                if self._watchers is not None:
-                    self._watchers.pop(token, None)
+                if watches:
+                    watches = False
+                    self._watchers = _without(callback, _all(self._watchers))
 
         return unwatch
 
@@ -309,11 +314,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def tell_watchers(self, notice: AskFailed) -> None:
         """Tell those who watch of something that did not end the actor."""
-        if self._watchers is None:
-            return
-        with self._lock:
-            watchers = list(self._watchers.values())
-        for callback in watchers:
+        for callback in _all(self._watchers):
             _notify(callback, notice)
 
     # --- what its actor tells it ----------------------------------------------------------------
@@ -332,9 +333,8 @@ class LoopActorRef(pykka.ActorRef[A]):
             self._exit = ended
             watchers, self._watchers = self._watchers, None
         self._actor = None
-        if watchers is not None:
-            for callback in watchers.values():
-                _notify(callback, ended)
+        for callback in _all(watchers):
+            _notify(callback, ended)
 
     def _wait_event(self) -> threading.Event:
         """Make the real event, now that somebody wants to wait."""
@@ -393,6 +393,26 @@ class StopEvent(threading.Event):
         if not self.is_set():
             self._ref._refuse_on_loop("wait")  # noqa: SLF001
         return self._ref._wait_event().wait(timeout)  # noqa: SLF001
+
+
+class _Several(list[Any]):
+    """Those who watch one actor, when they are not just one."""
+
+    __slots__ = ()
+
+
+def _all(watchers: Watcher | _Several | None) -> _Several:
+    if watchers is None:
+        return _Several()
+    return watchers if isinstance(watchers, _Several) else _Several((watchers,))
+
+
+def _without(callback: Watcher, watchers: _Several) -> _Several:
+    """These without one; by identity, and only once if it is among them several times."""
+    for place, other in enumerate(watchers):
+        if other is callback:
+            return _Several((*watchers[:place], *watchers[place + 1 :]))
+    return watchers
 
 
 def _notify(callback: Callable[[Notice], object], notice: Notice) -> None:

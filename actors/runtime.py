@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pykka
@@ -92,23 +91,26 @@ class RuntimeActor(AsyncioActor):
         self._actor_is_whole = False
 
     @classmethod
-    def _actor_begin(cls, engine: TurnEngine, on_end: Callable[[Notice], object]) -> Self:
+    def _actor_begin(
+        cls, engine: TurnEngine, on_end: Callable[[Notice], object], home: Context
+    ) -> Self:
         """Start one on the running loop, for the runtime supervisor.
 
         Args:
             engine: the attempt's.
             on_end: told how it ended, as a watcher is.
+            home: the supervisor's context variables, of which an actor has a copy.
         """
         runtime = cls._actor_make(asyncio.get_running_loop(), engine)
-        runtime._actor_begin_for(on_end)  # noqa: SLF001 - a class method, not a stranger
+        runtime._actor_begin_for(on_end, home)  # noqa: SLF001 - a class method, not a stranger
         return runtime
 
-    def _actor_begin_for(self, on_end: Callable[[Notice], object]) -> None:
+    def _actor_begin_for(self, on_end: Callable[[Notice], object], home: Context) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
         if self._actor_has_hooks or self._actor_is_whole:
             self._actor_launch().watch(on_end)
         else:
-            self._actor_home = copy_context()
+            self._actor_home = home
             self._actor_on_end = on_end
             self._actor_run_attempt()
 
@@ -130,7 +132,7 @@ class RuntimeActor(AsyncioActor):
             super().__init__()
             on_end, self._actor_on_end = self._actor_on_end, None
             if on_end is not None:
-                self._actor_context = self._actor_home
+                self._actor_context = self._actor_home.copy()
                 self._actor_ref.watch(on_end)
                 self._actor_living.add(self._loop, self)
                 super()._actor_loop_running()
@@ -168,7 +170,7 @@ class RuntimeActor(AsyncioActor):
         self._actor_run_attempt()
 
     def _actor_run_attempt(self) -> None:
-        self._actor_engine.control.on_told = self._actor_told
+        self._actor_engine.control.runtime = self
         # A context of its own: the agent and its tools are no part of the actor's.
         self._actor_work = self._loop.create_task(self._actor_attempt())
 

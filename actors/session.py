@@ -208,8 +208,11 @@ class SessionActor(BacklogActor):
             self._control.admit(entry.wave, commit)
         if self._releases is not None or not commit.done or commit.error is not None:
             self._hold(commit, (entry,))
-        elif services.hub.watched:
+            return
+        if services.hub.watched:
             self._tell_subscribers(entry)
+        if not services.rules.survives:
+            services.journal.snapshot(self._key, state)
 
     # at once, within the process
 
@@ -234,18 +237,19 @@ class SessionActor(BacklogActor):
             running.senders,
             state.previous,
             state.saved,
-            running.log,
-            self._unknown,
-            self._unanswered,
+            running.entries,
+            self,
             self._shown,
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
         self._services.runtimes(StartRuntime(self._key, given, control, delay))
 
-    def _unknown(self) -> tuple[CallRecord, ...]:
+    def unknown(self) -> tuple[CallRecord, ...]:
+        """The calls that may have happened, for the running attempt."""
         return self.state.unknown
 
-    def _unanswered(self) -> tuple[HistoryEntry, ...]:
+    def unanswered(self) -> tuple[HistoryEntry, ...]:
+        """What of the history is not settled, for the running attempt."""
         return unanswered(self.state, "", self._services.now())
 
     def _admit_wave(self, entry: Progressed) -> None:

@@ -165,7 +165,7 @@ class TurnEngine(AttemptWaves):
         if unanswered:
             self.flush()
             await self.control.catch_up()
-            tail = self.input.unanswered()
+            tail = self.input.session.unanswered()
         return await read_history(self.environment.history, self.input.key, limit, tail)
 
 

@@ -18,6 +18,8 @@ from .requests import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..messages.events import TurnEnded
     from ..messages.ids import SessionKey
     from ..messages.message import MessageOutcome
@@ -31,7 +33,8 @@ class Waiters:
     __slots__ = ("_outcomes", "_rollbacks", "_stops", "shutdown")
 
     def __init__(self) -> None:
-        self._outcomes: dict[str, list[Future[MessageOutcome]]] = {}
+        # By message: hardly ever more than one waits for it.
+        self._outcomes: dict[str, Future[MessageOutcome] | list[Future[MessageOutcome]]] = {}
         self._stops: tuple[StopAgain, ...] = ()
         self._rollbacks: tuple[RollbackAgain, ...] = ()
         self.shutdown: ShutdownRequest | None = None
@@ -43,7 +46,12 @@ class Waiters:
 
     def add_outcome(self, request: OutcomeRequest) -> None:
         """Somebody waits for the end of a message."""
-        self._outcomes.setdefault(request.message_id, []).append(request.outcome)
+        message_id, outcome = request
+        before = self._outcomes.setdefault(message_id, outcome)
+        if isinstance(before, list):
+            before.append(outcome)
+        elif before is not outcome:
+            self._outcomes[message_id] = [before, outcome]
 
     def add_stop(self, request: StopRequest, stamp: int, turn: int) -> None:
         """Somebody waits for the running turn, ``turn``, to end."""
@@ -55,7 +63,7 @@ class Waiters:
 
     def tell_outcome(self, message_id: str, outcome: MessageOutcome) -> None:
         """Answer those who wait for this message."""
-        for waiter in self._outcomes.pop(message_id, ()):
+        for waiter in _each(self._outcomes.pop(message_id, [])):
             waiter.try_set(outcome)
 
     def waits_for(self, message_id: str) -> bool:
@@ -79,7 +87,7 @@ class Waiters:
     def pass_on(self, mailbox: Mailbox) -> None:
         """Leave everyone to the next incarnation of the session's actor."""
         for message_id, waiting in self._outcomes.items():
-            for waiter in waiting:
+            for waiter in _each(waiting):
                 mailbox.put(Envelope(OutcomeRequest(message_id, waiter)), bounded=False)
         for stop in self._stops:
             mailbox.put(Envelope(stop), Lane.CONTROL)
@@ -95,10 +103,16 @@ class Waiters:
             "session.outcome(message_id) tells it"
         )
         for waiting in self._outcomes.values():
-            for waiter in waiting:
+            for waiter in _each(waiting):
                 waiter.try_set_error(detached)
         for stop in self._stops:
             stop.stopped.try_set(StopResult(None, None))
         for asked in self._rollbacks:
             asked.rolled_back.try_set(RollbackResult(asked.turn, None, "the system was closed"))
         self.tell_quiet()
+
+
+def _each(
+    waiting: Future[MessageOutcome] | list[Future[MessageOutcome]],
+) -> Iterable[Future[MessageOutcome]]:
+    return waiting if isinstance(waiting, list) else (waiting,)

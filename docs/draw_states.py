@@ -184,7 +184,7 @@ def _booked(state: SessionState) -> int:
     stop = running.stop
     if stop is not None and not isinstance(stop.how, Rollback):
         return 0
-    return sum(map(_is_of_a_call, running.log)) if running.wave else 0
+    return sum(map(_is_of_a_call, running.entries)) if running.wave else 0
 
 
 def _is_of_a_call(entry: object) -> bool:
@@ -196,7 +196,7 @@ def _booking(state: SessionState) -> Iterator[Command]:
     running = state.running
     if state.status is not Status.RUNNING or running is None or state.waiting:
         return
-    if not any(map(_is_of_a_call, running.log)):
+    if not any(map(_is_of_a_call, running.entries)):
         yield Progress(0.0, state.fence, (), 0, 1, (BOOKED,))
     elif running.open:
         done = CallDone(1, BOOKED.call_id, BOOKED.tool, CallStatus.COMPLETED)
@@ -238,7 +238,7 @@ def _commands(state: SessionState) -> Iterator[Command]:
     yield TimeIsUp(LATER)
     yield Progress(at, fence)
     yield from _booking(state)
-    if state.running is None or not any(map(_is_of_a_call, state.running.log)):
+    if state.running is None or not any(map(_is_of_a_call, state.running.entries)):
         yield StepDone(at, fence, "step", None)
         yield Say(at, fence, "words")
     yield Save(at, fence, {})

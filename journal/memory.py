@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
 
 
-class _Kept:
-    """What is kept of one session."""
-
-    __slots__ = ("entries", "history", "older", "snapshot")
-
-    def __init__(self) -> None:
-        self.snapshot: object | None = None
-        self.entries: list[Entry] = []
-        self.history: deque[HistoryEntry] | None = None
-        self.older: deque[Entry] | None = None
-        """Entries that the snapshot stands for."""
-
-
 class MemoryJournal:
     """Keeps each session's state, the entries since, and the end of its history.
 
@@ -50,7 +37,11 @@ class MemoryJournal:
                 raise ValueError(msg)
         self._keep_history = keep_history
         self._keep_entries = keep_entries
-        self._sessions: dict[SessionKey, _Kept] = {}
+        self._snapshots: dict[SessionKey, object] = {}
+        self._entries: dict[SessionKey, list[Entry]] = {}
+        self._older: dict[SessionKey, deque[Entry]] = {}
+        """Entries that the snapshots stand for."""
+        self._history: dict[SessionKey, deque[HistoryEntry]] = {}
         self._committed = Commit(done=True)
 
     @property
@@ -68,37 +59,35 @@ class MemoryJournal:
         self, key: SessionKey, entries: Sequence[Entry], history: Sequence[HistoryEntry] = ()
     ) -> Commit:
         """Record ``entries``; they are as durable as they get at once."""
-        kept = self._sessions.get(key)
+        kept = self._entries.get(key)
         if kept is None:
-            kept = self._sessions[key] = _Kept()
-        kept.entries += entries
+            self._entries[key] = list(entries)
+        else:
+            kept += entries
         if history:
-            if kept.history is None:
-                kept.history = deque(maxlen=self._keep_history)
-            kept.history += history
+            known = self._history.get(key)
+            if known is None:
+                known = self._history[key] = deque(maxlen=self._keep_history)
+            known += history
         return self._committed
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Take ``state`` for all entries so far, and forget those."""
-        kept = self._sessions[key]
-        kept.snapshot = state
-        if self._keep_entries:
-            if kept.older is None:
-                kept.older = deque(maxlen=self._keep_entries)
-            kept.older += kept.entries
-        kept.entries = []
+        self._snapshots[key] = state
+        entries = self._entries.pop(key, None)
+        if entries is not None and self._keep_entries:
+            older = self._older.get(key)
+            if older is None:
+                older = self._older[key] = deque(maxlen=self._keep_entries)
+            older += entries
 
     def load(self, key: SessionKey) -> Recorded:
         """The last snapshot and the entries since."""
-        kept = self._sessions.get(key)
-        if kept is None:
-            return Recorded(None, ())
-        return Recorded(kept.snapshot, tuple(kept.entries))
+        return Recorded(self._snapshots.get(key), tuple(self._entries.get(key, ())))
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries that are kept."""
-        kept = self._sessions.get(key)
-        entries = kept.history if kept is not None else None
+        entries = self._history.get(key)
         if not entries or limit <= 0:
             return ()
         return tuple(reversed(tuple(islice(reversed(entries), limit))))
@@ -111,12 +100,9 @@ class MemoryJournal:
 
     async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
         """The first events behind ``after``, as far as they are kept."""
-        kept = self._sessions.get(key)
-        if kept is None:
-            return ()
         events = (
             event
-            for entry in chain(kept.older or (), kept.entries)
+            for entry in chain(self._older.get(key, ()), self._entries.get(key, ()))
             for event in (entry.events(key) if isinstance(entry, Progressed) else (entry,))
             if (event.position or 0) > after
         )
@@ -128,7 +114,7 @@ class MemoryJournal:
         """The names of some sessions, in their order."""
         wanted = (
             key
-            for key in self._sessions
+            for key in self._snapshots.keys() | self._entries.keys()
             if (tenant is None or key.tenant == tenant) and (after is None or key > after)
         )
         return sorted(wanted)[:limit]

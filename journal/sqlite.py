@@ -358,7 +358,8 @@ def more_unfinished(entries: Sequence[Entry]) -> int:
             more += 1
         elif kind in _ENDS:
             more -= 1
-        if kind is not DeliveryEnded and getattr(entry, "delivery_id", None) is not None:
+        # By the dict: pydantic takes 5 µs to say that there is no such attribute.
+        if kind is not DeliveryEnded and entry.__dict__.get("delivery_id") is not None:
             more += 1
     return more
 

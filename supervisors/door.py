@@ -132,6 +132,7 @@ class Door:
         self._counters = counters
         self._last_stamp = 0
         self._lock = threading.Lock()
+        self._mailbox_lock = threading.RLock()
 
     def put(self, key: SessionKey, envelope: Envelope, lane: Lane = Lane.ORDINARY) -> None:
         """Put a program's envelope into a session's mailbox.
@@ -222,7 +223,12 @@ class Door:
                 if self.closed:
                     raise SystemClosed(CLOSED)
                 # Stamps go on over mailboxes: a stop covers what was sent before it, wherever.
-                mailbox = Mailbox(self.loop, capacity=self._capacity, last_stamp=self._last_stamp)
+                mailbox = Mailbox(
+                    self.loop,
+                    capacity=self._capacity,
+                    last_stamp=self._last_stamp,
+                    lock=self._mailbox_lock,
+                )
                 cell = Cell(key, mailbox, self.place)
                 try:
                     self.place.put(StartSession(cell))

@@ -47,10 +47,20 @@ class RuntimeDown(NamedTuple):
 class Child:
     """A runtime under supervision, from the order to start it until its end; its own watcher."""
 
-    __slots__ = ("engine", "is_down", "order", "runtime", "successor", "supervisor", "timer")
+    __slots__ = (
+        "control",
+        "engine",
+        "given",
+        "is_down",
+        "key",
+        "runtime",
+        "successor",
+        "supervisor",
+        "timer",
+    )
 
     def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
-        self.order = order
+        self.key, self.given, self.control, _ = order
         self.supervisor = supervisor
         self.engine: TurnEngine | None = None
         self.runtime: RuntimeActor | None = None
@@ -98,7 +108,7 @@ class Runtimes:
 
     def has(self, key: SessionKey) -> bool:
         """Whether a runtime of this session has not ended, be it abandoned or not."""
-        return key in self.children or any(child.order.key == key for child in self.abandoned)
+        return key in self.children or any(child.key == key for child in self.abandoned)
 
     async def end(self) -> None:
         """Fence and abandon what still runs; the sessions have ended their turns before."""
@@ -110,7 +120,7 @@ class Runtimes:
             child.successor = None
             if child.timer is not None:
                 child.timer.cancel()
-            child.order.control.tell_stop(Now(), Reason.SHUTDOWN)
+            child.control.tell_stop(Now(), Reason.SHUTDOWN)
             ref = None if child.runtime is None else child.runtime.actor_ref
             if ref is not None and ref.exit is None:
                 left.append(_end_of(ref))
@@ -178,7 +188,7 @@ class RuntimeSupervisor(AsyncioActor):
             then = self._start_child if runtime is None else self._give_up
             child.timer = self._loop.call_at(timer.when(), then, child)
             if runtime is None:
-                child.order.control.on_told = lambda _how: self._cancel_start(child)
+                child.control.on_told = lambda _how: self._cancel_start(child)
         elif ended is not None:
             # If that was told before, it waits in the mailbox; and this one does nothing more.
             self._report_down(child, ended)
@@ -210,36 +220,35 @@ class RuntimeSupervisor(AsyncioActor):
     def _order(self, order: StartRuntime) -> None:
         before = self._children.get(order.key)
         if before is None:
-            self._enter(Child(order, self))
+            self._enter(order)
             return
         # Another incarnation of the session left it: it may not work beside the new one.
         before.successor = order
-        before.order.control.tell_stop(Now(), Reason.CRASHED)
+        before.control.tell_stop(Now(), Reason.CRASHED)
         if before.runtime is None:
             self._cancel_start(before)
         elif before.timer is None:
             before.timer = self._loop.call_later(self._grace, self._give_up, before)
 
-    def _enter(self, child: Child) -> None:
-        order = child.order
-        self._children[order.key] = child
-        if order.delay > 0 and order.control.how is None:
+    def _enter(self, order: StartRuntime) -> None:
+        child = self._children[order.key] = Child(order, self)
+        control = order.control
+        if order.delay > 0 and control.how is None:
             child.timer = self._loop.call_later(order.delay, self._start_child, child)
             # Told to stop before it began: there is no runtime to find that out by itself.
-            order.control.on_told = lambda _how: self._cancel_start(child)
+            control.on_told = lambda _how: self._cancel_start(child)
         else:
             self._start_child(child)
 
     def _start_child(self, child: Child) -> None:
         child.timer = None
-        order = child.order
-        order.control.on_told = None
+        child.control.on_told = None
         try:
-            child.engine = TurnEngine(order.given, order.control, self._environment)
+            child.engine = TurnEngine(child.given, child.control, self._environment)
             begin = self._runtime._actor_begin  # noqa: SLF001 - one of ours
-            child.runtime = begin(child.engine, child)
+            child.runtime = begin(child.engine, child, self._actor_context)
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
-            logger.opt(exception=error).error("a runtime of session {} did not start", order.key)
+            logger.opt(exception=error).error("a runtime of session {} did not start", child.key)
             self._report_down(child, Exit.of(error, "start"))
 
     def _report_down(self, child: Child, ended: Exit) -> None:
@@ -264,7 +273,7 @@ class RuntimeSupervisor(AsyncioActor):
         self._abandoned.discard(child)
         told = self._exit_of(child, ended)
         self._tell(partial(_report_of, child, ended, told))  # before the session goes on
-        child.order.control.report(told)
+        child.control.report(told)
         if child.engine is not None:
             child.engine.release()
         child.is_down = True
@@ -272,26 +281,26 @@ class RuntimeSupervisor(AsyncioActor):
 
     def _leave(self, child: Child) -> None:
         """Clean up by identity: a newer runtime of the session may be there already."""
-        key = child.order.key
+        key = child.key
         if self._children.get(key) is child:
             del self._children[key]
             if child.successor is not None:
-                self._enter(Child(child.successor, self))
+                self._enter(child.successor)
 
     def _exit_of(self, child: Child, ended: Exit) -> RuntimeExit:
         """How the runtime ended, with what it had finished, and whether another may follow."""
-        order, engine = child.order, child.engine
+        engine = child.engine
         end = engine.end if engine is not None else None
         error = ended.cause if end is None else end.error
         crashed = error is not None and self._is_crash(error)
         retry_after = (
-            self._policy.retry_after(order.given.attempt, random.random())  # noqa: S311
+            self._policy.retry_after(child.given.attempt, random.random())  # noqa: S311
             if crashed
             else None
         )
         return RuntimeExit(
             self._environment.now(),
-            order.control.fence,
+            child.control.fence,
             end.reply if end is not None else None,
             error is None and (end is None or end.interrupted),
             in_words(error) if error is not None else "",
@@ -307,7 +316,7 @@ class RuntimeSupervisor(AsyncioActor):
 
     def _abandon(self, message: AbandonRuntime) -> None:
         child = self._children.get(message.key)
-        if child is None or child.order.control is not message.control:
+        if child is None or child.control is not message.control:
             return
         message.control.tell_stop(Now(), Reason.STOPPED)
         self._let_go(child)
@@ -319,7 +328,7 @@ class RuntimeSupervisor(AsyncioActor):
     def _let_go(self, child: Child) -> None:
         """Wait for it no longer; it is fenced, and counted until it ends."""
         if child.runtime is not None and child.runtime.actor_ref.is_alive():
-            logger.warning("a runtime of session {} is abandoned", child.order.key)
+            logger.warning("a runtime of session {} is abandoned", child.key)
             self._tell(partial(_report_of, child, None, None))
             self._abandoned.add(child)
             child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
@@ -341,7 +350,7 @@ class RuntimeSupervisor(AsyncioActor):
 
 def _report_of(child: Child, ended: Exit | None, told: RuntimeExit | None) -> Report:
     """What a runtime came to, with all that its turn had finished by then."""
-    given, control, engine = child.order.given, child.order.control, child.engine
+    given, control, engine = child.given, child.control, child.engine
     end = engine.end if engine is not None else None
     cause = end.error if end is not None else ended.cause if ended is not None else None
     restarts = told is not None and told.retry_after is not None

@@ -157,11 +157,11 @@ def _session(cell: Cell) -> TreeNode:
 
 
 def _runtime(child: RuntimeChild, is_abandoned: bool) -> TreeNode:
-    given, runtime = child.order.given, child.runtime
+    given, runtime = child.given, child.runtime
     ref = None if runtime is None else runtime._actor_own_ref  # noqa: SLF001
     state = NodeState.RESTARTING if runtime is None else NodeState.RUNNING
     return TreeNode(
-        id=str(child.order.key),
+        id=str(child.key),
         kind=NodeKind.RUNTIME,
         state=NodeState.ABANDONED if is_abandoned else state,
         detail=f"turn {given.number}, attempt {given.attempt}",

@@ -53,7 +53,9 @@ def notice_due(state: SessionState, rules: Rules) -> float | None:
     if running is None or running.stop is not None or after is None:
         return None
     words = running.words
-    return words.noticed_at + after if words.notices < rules.notify_times else None
+    if words.notices >= rules.notify_times:
+        return None
+    return (words.noticed_at or running.began_at) + after
 
 
 def hear(draft: Draft, command: commands.Heard) -> None:

@@ -56,8 +56,10 @@ from .folds import (
 )
 from .history import heard, is_unsettled, late_end, turn_of, unfinished
 from .queue import by_admission, come_back, expiry, split, steered_first
+from .remembering import remember, trim
 from .state import (
     NOTHING,
+    OPEN,
     Ended,
     Remembered,
     Running,
@@ -76,9 +78,6 @@ if TYPE_CHECKING:
 
     from ...messages.history import HistoryEntry
     from ...messages.records import CallDone, CallRecord
-
-REMEMBERED = 512
-"""Messages of a session that are kept for de-duplication; those that have not ended always are."""
 
 
 def evolve(state: SessionState, entry: Entry) -> SessionState:
@@ -141,20 +140,12 @@ def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
     waiting = Waiting(
         event.message, event.policy, event.deadline_at, expires_at, priority, position
     )
-    remembered = _trimmed(state)
-    remembered[event.message.message_id] = Remembered(event.fingerprint, None)
+    fingerprint = event.fingerprint
+    kept = Remembered(fingerprint, None) if fingerprint else OPEN
+    remembered = remember(trim(state.remembered), event.message.message_id, kept)
     if state.waiting or expires_at or priority or event.parked or type(event.policy) is Aside:
         return placed(state.changed(position, remembered=remembered), event, waiting)
     return state.changed(position, waiting=(waiting,), remembered=remembered)
-
-
-def _trimmed(state: SessionState) -> dict[str, Remembered]:
-    remembered = dict(state.remembered)
-    if len(remembered) >= REMEMBERED:
-        oldest = next((key for key, kept in remembered.items() if kept.outcome is not None), None)
-        if oldest is not None:
-            del remembered[oldest]
-    return remembered
 
 
 def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
@@ -163,7 +154,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     deadline = ours[-1].deadline_at
     if bound is not None:
         deadline = earlier(bound, deadline)
-    running = Running(event.turn, 1, ours, deadline, bound_at=bound, words=Words(event.at))
+    running = Running(event.turn, 1, ours, deadline, bound_at=bound, began_at=event.at)
     if state.window is not None or state.expires_at is not None:
         state = state._replace(window=None, expires_at=expiry(rest))
     return state.changed(
@@ -178,7 +169,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
 
 def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
     # What the attempt before has saved goes with it: each starts from the last finished turn.
-    running = _running(state)._replace(attempt=event.attempt, wave=0, saved=None)
+    running = _running(state)._replace(attempt=event.attempt, wave=0, wave_done=0, saved=None)
     return state.got_further(_at(event), running)
 
 
@@ -447,10 +438,8 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
         }
     )
     kept = state.remembered.get(event.message_id)
-    remembered = {
-        **state.remembered,
-        event.message_id: Remembered(kept.fingerprint if kept else "", outcome),
-    }
+    ended = Remembered(kept.fingerprint if kept else "", outcome)
+    remembered = remember(state.remembered, event.message_id, ended)
     state = state.changed(_at(event), remembered=remembered)
     if state.covers.idle and event.status is MessageStatus.CANCELLED:
         # It would have been the turn that the stop, which found none, was meant for.

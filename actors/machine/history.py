@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ...messages.events import CourtesySaid, MessagesTaken, Progressed, Said
+from ...messages.events import (
+    CourtesySaid,
+    Event,
+    MessagesTaken,
+    Progressed,
+    Said,
+    entry_of,
+    time_of,
+)
 from ...messages.history import HistoryEntry, HistoryKind, Work, as_log
 from ...messages.ids import Fence
 from ...messages.reasons import Reason, TurnOutcome
@@ -16,7 +24,7 @@ from ...messages.reasons import Reason, TurnOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ...messages.events import Event, Heard, TurnEnded
+    from ...messages.events import Heard, Line, TurnEnded
     from ...messages.ids import CallId
     from ...messages.message import Reply, SessionMessage
     from ...messages.records import CallDone
@@ -182,7 +190,7 @@ def turn_of(call_id: CallId) -> int:
 def late_end(done: CallDone, at: float) -> HistoryEntry:
     """The end, seen at last, of a call that was unknown."""
     turn = turn_of(done.call_id)
-    log = as_log((Progressed(0, at, Fence(0, turn, 0), (done,)),))
+    log = as_log((Progressed(0, at, Fence(0, turn, 0), (done,)).line,))
     return _entry(HistoryKind.CORRECTION, turn, "", at, work=Work(log))
 
 
@@ -204,7 +212,7 @@ def _turn(
     """A turn's messages, calls and words, in order."""
     log = running.log
     for entry in log:
-        if entry.__class__ is not Progressed:
+        if isinstance(entry, Event):
             return [
                 *_from_the_start(running, known),
                 *_work_and_words(running, reason, interrupted=interrupted),
@@ -212,7 +220,7 @@ def _turn(
     # Nothing but calls, as most turns have: twice as fast.
     entries = list(_messages(running.number, running.messages, known))
     if log:
-        entries.append(_work(running, reason, cast("tuple[Progressed, ...]", log)))
+        entries.append(_work(running, reason, cast("tuple[Line, ...]", log)))
     return entries
 
 
@@ -251,13 +259,14 @@ def _work_and_words(
     running: Running, reason: Reason | None, *, interrupted: bool
 ) -> Iterator[HistoryEntry]:
     """The calls and the words between them; words that fell into a wave come behind it."""
-    calls: list[Progressed] = []
+    calls: list[Line] = []
     words: list[HistoryEntry] = []
     open_calls = 0
     for entry in running.log:
-        if isinstance(entry, Progressed):
+        if not isinstance(entry, Event):
             calls.append(entry)
-            open_calls += len(entry.calls) - len(entry.done)
+            whole = entry_of(entry)
+            open_calls += len(whole.calls) - len(whole.done)
         elif isinstance(entry, Said | CourtesySaid) and entry.text.strip():
             words.append(_words(entry, interrupted=interrupted))
         elif isinstance(entry, MessagesTaken):
@@ -280,7 +289,7 @@ def _words(event: Event, *, interrupted: bool) -> HistoryEntry:
     return _entry(HistoryKind.SAID, turn, text, at, interrupted=interrupted)
 
 
-def _work(running: Running, reason: Reason | None, log: tuple[Progressed, ...]) -> HistoryEntry:
+def _work(running: Running, reason: Reason | None, log: tuple[Line, ...]) -> HistoryEntry:
     work = Work(
         as_log(log),
         running.senders,
@@ -289,7 +298,7 @@ def _work(running: Running, reason: Reason | None, log: tuple[Progressed, ...]) 
         reason,
         running.words.stopped_at,
     )
-    return _entry(HistoryKind.WORK, running.number, "", log[0].at, work=work)
+    return _entry(HistoryKind.WORK, running.number, "", time_of(log[0]), work=work)
 
 
 def _entry(

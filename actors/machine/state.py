@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from ...messages.events import AnyEntry, Progressed
+from ...messages.events import Entry, Event, Logged, Progressed, entry_of
 from ...messages.history import HistoryEntry
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
@@ -124,7 +124,7 @@ class Words(NamedTuple):
     """What is kept of a running turn for the sake of what is said about it.
 
     Args:
-        noticed_at: when the user was last told that it goes on, or when it began.
+        noticed_at: when the user was last told that it goes on; 0 if that was never told.
         notices: how often that was told.
         heard: how many characters of its words the user has heard; None if nobody says.
         stopped_at: when it was first told to stop.
@@ -140,35 +140,46 @@ class Running(NamedTuple):
     """The running turn: its messages, and its ledger as the journal's own entries.
 
     Args:
+        log: the entries; those of calls by their lines, see :attr:`entries`.
         wave: the last wave of this attempt that began, or 0.
         bound_at: when the turn times out whatever its messages say.
+        began_at: when the turn was started, in seconds since the epoch.
+        wave_done: the last wave of this attempt of which every call has ended, or 0.
     """
 
     number: int
     attempt: int
     messages: tuple[Waiting, ...]
     deadline_at: float | None
-    log: tuple[AnyEntry, ...] = ()
+    log: tuple[Logged, ...] = ()
     wave: int = 0
     saved: Any = None
     stop: Stopping | None = None
     bound_at: float | None = None
     words: Words = Words()
+    began_at: float = 0.0
+    wave_done: int = 0
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
-        number, attempt, messages, deadline_at, log, wave, saved, stop, bound, words = self
-        log, wave = (*log, entry), entry.wave or wave
-        values = number, attempt, messages, deadline_at, log, wave, saved, stop, bound, words
+        number, attempt, messages, deadline_at, log, wave, *rest, wave_done = self
+        log = (*log, entry.line)
+        wave, wave_done = entry.wave or wave, entry.wave_done or wave_done
+        values = number, attempt, messages, deadline_at, log, wave, *rest, wave_done
         return _new_running(Running, values)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries of the turn, as they are in the journal."""
+        return tuple([entry if isinstance(entry, Event) else entry_of(entry) for entry in self.log])
 
     @property
     def open(self) -> tuple[CallStarted, ...]:
         """The calls of the last wave that have not ended."""
-        if not self.wave:
+        if self.wave_done == self.wave:
             return ()
         ended: set[CallId] = set()
-        for entry in reversed(self.log):
+        for entry in reversed(self.entries):
             if isinstance(entry, Progressed):
                 if entry.wave_done == self.wave:
                     return ()
@@ -180,7 +191,7 @@ class Running(NamedTuple):
     @property
     def wave_started_at(self) -> float:
         """When the last wave began, in seconds since the epoch."""
-        for entry in reversed(self.log):
+        for entry in reversed(self.entries):
             if isinstance(entry, Progressed) and entry.wave:
                 return entry.at
         return 0.0
@@ -191,7 +202,7 @@ class Running(NamedTuple):
         return len(
             {
                 done.answered_from or done.call_id
-                for entry in self.log
+                for entry in self.entries
                 if isinstance(entry, Progressed)
                 for done in entry.done
                 if done.status is CallStatus.COMPLETED
@@ -219,6 +230,10 @@ class Remembered(NamedTuple):
 
     fingerprint: str
     outcome: MessageOutcome | None
+
+
+OPEN = Remembered("", None)
+"""A message of which there is nothing to compare, and which has not ended: as most begin."""
 
 
 class SessionState(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import TypeAdapter
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from ...messages.events import Progressed
 from ...messages.message import SessionMessage
@@ -53,6 +53,8 @@ def _plain(value: Any) -> Any:
     names: tuple[str, ...] | None = getattr(value, "_fields", None)
     if names is not None and not isinstance(value, Progressed):  # that one is an array everywhere
         return {name: _plain(item) for name, item in zip(names, value, strict=True)}
+    if isinstance(value, bytes):  # a line of the log
+        return from_json(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in cast("Iterable[Any]", value)]
     if isinstance(value, Mapping) and not isinstance(value, dict):

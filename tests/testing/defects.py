@@ -151,8 +151,8 @@ def in_fold(event: type, make: Callable[[Any], Any]) -> Patch:
 
 def cleans_up_by_key(_leave: Any) -> Any:
     def leave(self: RuntimeSupervisor, child: Child) -> None:
-        if self._children.pop(child.order.key, None) and child.successor is not None:
-            self._enter(Child(child.successor, self))
+        if self._children.pop(child.key, None) and child.successor is not None:
+            self._enter(child.successor)
 
     return leave
 
@@ -181,7 +181,7 @@ def inherits_the_stop() -> Generator[None]:
 
 def starts_beside(_order: Any) -> Any:
     def order(self: RuntimeSupervisor, start: Any) -> None:
-        self._enter(Child(start, self))
+        self._enter(start)
 
     return order
 

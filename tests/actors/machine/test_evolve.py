@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-from wavebreak.actors.machine.evolve import _FOLD, REMEMBERED, evolve, fold
+from wavebreak.actors.machine.evolve import _FOLD, evolve, fold
+from wavebreak.actors.machine.remembering import REMEMBERED
 from wavebreak.actors.machine.state import SessionState, Status
 from wavebreak.messages.errors import JournalCorrupt, MessageIdReused
 from wavebreak.messages.events import (

@@ -1,0 +1,103 @@
+"""The recent messages of a session by id: a mapping that changes in few places at a time.
+
+A session remembers some hundred messages, and two changes of every turn are in that: to copy them
+all each time would make a long conversation dearer than a short one. So the most of them lie in a
+mapping that is shared by all states since, and what has changed lies before it, until that is much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from .state import Remembered
+
+_Known: TypeAlias = Mapping[str, "Remembered"]
+
+_FEW: Final = 24
+"""Changes that lie before the rest; as many messages are simply copied."""
+
+REMEMBERED: Final = 512
+"""Messages of a session that are kept for de-duplication; those that have not ended always are."""
+
+
+def remember(known: _Known, message_id: str, message: Remembered) -> _Known:
+    """These messages and one that is new, or is not any more what it was."""
+    if len(known) < _FEW:
+        return {**known, message_id: message}
+    return _Layered.of(known).having(message_id, message)
+
+
+def trim(known: _Known) -> _Known:
+    """Make room for one more message: forget the oldest that has ended, if they are many."""
+    if len(known) < REMEMBERED:
+        return known
+    oldest = next((key for key, kept in known.items() if kept.outcome is not None), None)
+    return known if oldest is None else _Layered.of(known).without(oldest)
+
+
+class _Layered(Mapping[str, "Remembered"]):
+    """A mapping that is never changed, and of which another that differs a little costs little.
+
+    Args:
+        most: most of it; not changed by anybody any more.
+        changed: what is other than there, or new.
+        gone: the keys that have lost their place there.
+    """
+
+    __slots__ = ("_changed", "_gone", "_most", "_size")
+
+    def __init__(self, most: _Known, changed: _Known, gone: tuple[str, ...], size: int) -> None:
+        self._most = most
+        self._changed = changed
+        self._gone = gone
+        self._size = size
+
+    @classmethod
+    def of(cls, mapping: _Known) -> _Layered:
+        """A mapping as one of these."""
+        return mapping if isinstance(mapping, cls) else cls(mapping, {}, (), len(mapping))
+
+    @classmethod
+    def made(cls, most: _Known, changed: _Known, gone: tuple[str, ...], size: int) -> _Layered:
+        """One in which the changes lie before the rest only as long as they are few."""
+        layered = cls(most, changed, gone, size)
+        if len(changed) + len(gone) < _FEW:
+            return layered
+        return cls(dict(layered.items()), {}, (), size)
+
+    def having(self, key: str, value: Remembered) -> _Layered:
+        """The same with another value for a key, which may be new."""
+        size = self._size + (key not in self)
+        return self.made(self._most, {**self._changed, key: value}, self._gone, size)
+
+    def without(self, key: str) -> _Layered:
+        """The same without a key that it has."""
+        changed = {other: value for other, value in self._changed.items() if other != key}
+        gone = self._gone
+        if key in self._most and key not in gone:
+            gone = (*gone, key)
+        return self.made(self._most, changed, gone, self._size - 1)
+
+    def __getitem__(self, key: str) -> Remembered:
+        try:
+            return self._changed[key]
+        except KeyError:
+            if key in self._gone:
+                raise
+            return self._most[key]
+
+    def __iter__(self) -> Iterator[str]:
+        for key in self._most:
+            if key not in self._gone:
+                yield key
+        for key in self._changed:
+            if key not in self._most or key in self._gone:
+                yield key
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
