@@ -188,7 +188,9 @@ def _gap(found: Found) -> str:
     if not snapshots and not rows:
         is_gone = found.rows["history"] or found.unfinished
         return "everything of it is gone but its history and its name" if is_gone else ""
-    position = snapshots[0].row_id - found.first if snapshots else 0
+    covered = snapshots[0].row_id - found.first if snapshots else 0
+    # Of what a snapshot covers the last entries may be kept, for those who look.
+    position = min(covered, rows[0].row_id - found.first - 1) if rows else covered
     waits = 0
     for row in rows:
         at = row.row_id - found.first
@@ -201,6 +203,8 @@ def _gap(found: Found) -> str:
             waits += sum(map(_more_waits, entries))
         except (ValueError, TypeError, KeyError, IndexError) as error:
             return f"entry at {at} cannot be read: {error!r}"
+    if position < covered:
+        return f"position {position + 1} is missing: its snapshot is at {covered}"
     return "" if snapshots else _miscounted(waits, found.unfinished)
 
 

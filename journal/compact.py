@@ -50,6 +50,7 @@ def compact(
     path: Path,
     folding: Folding,
     *,
+    keep: int = 0,
     vacuum: bool = True,
     progress: Callable[[int], object] = lambda _: None,
     rewriting: Callable[[], object] = lambda: None,
@@ -61,6 +62,7 @@ def compact(
     Args:
         path: of the journal.
         folding: the machine's part.
+        keep: positions before a snapshot of which the entries stay, for those who look.
         vacuum: whether the file is written anew, without what is free in it.
         progress: called with the number of sessions whenever some were looked at.
         rewriting: called before the file is written anew.
@@ -74,12 +76,12 @@ def compact(
     before = _size_of(path)
     refuse_network(path)
     lock = ProcessLock(path)
-    writer = Writer(path, "FULL", None, accept_loss=False)
+    writer = Writer(path, "FULL", None, accept_loss=False, keep=keep)
     lock.take()
     try:
         writer.open()
         try:
-            run = _Run(writer, progress)
+            run = _Run(writer, keep, progress)
             with Inspection(path, folding) as inspection:
                 for found in inspection.sessions(("snapshot", "entry", "recent")):
                     run.look_at(found, inspection)
@@ -113,11 +115,13 @@ class _Run:
 
     Args:
         writer: of the journal, open.
+        keep: positions before a snapshot of which the entries stay.
         progress: told of sessions.
     """
 
-    def __init__(self, writer: Writer, progress: Callable[[int], object]) -> None:
+    def __init__(self, writer: Writer, keep: int, progress: Callable[[int], object]) -> None:
         self._writer = writer
+        self._keep = keep
         self._progress = progress
         self._snapshots: list[Snapshot] = []
         self.sessions = self.compacted = self.dropped = self.running = 0
@@ -142,6 +146,8 @@ class _Run:
         if state.running:
             self.running += 1
             return
+        last = found.first + state.position - self._keep
+        rows = [row for row in rows if row.row_id <= last]
         data = inspection.folding.form.dump(state.state)
         if len(data) >= sum(len(row.data) for row in (*rows, *found.rows["snapshot"])):
             return

@@ -254,16 +254,28 @@ class Inspection:
         """
         what = f"the journal of session {str(found.key)!r}"
         snapshot: object | None = None
+        behind = -1
         for row in found.rows["snapshot"]:
+            behind = row.row_id
             data = checked(row, f"{what}, snapshot")
             try:
                 snapshot = self.folding.form.load(data)
             except Exception as error:
                 msg = f"{what}, snapshot at {row.row_id - found.first}, cannot be read: {error}"
                 raise JournalCorrupt(msg) from error
-        rows = found.rows["entry"]
+        # Those that the snapshot covers are there for who looks at what happened.
+        rows = [row for row in found.rows["entry"] if row.row_id > behind]
         entries: Sequence[Entry] = self.codec.read_entries(rows, what) if rows else []
         return Recorded(snapshot, entries)
+
+    def kept(self, found: Found) -> Sequence[Entry]:
+        """The entries that are there, also those that a snapshot covers.
+
+        Raises:
+            JournalCorrupt: they cannot be read.
+        """
+        rows = found.rows["entry"]
+        return self.codec.read_entries(rows, f"session {str(found.key)!r}") if rows else ()
 
     def folded(self, found: Found) -> Folded:
         """What became of a session.

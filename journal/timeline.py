@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.records import CallDone, CallStarted
-    from .base import Recorded
     from .folding import Folded
     from .inspect import Inspection
     from .rows import Found
@@ -100,20 +99,23 @@ def timeline_of(inspection: Inspection, key: SessionKey, *, turns: int = 0) -> T
         JournalCorrupt: its rows cannot be read.
     """
     found = inspection.session(key)
-    recorded = inspection.recorded(found)
+    entries = inspection.kept(found)
     now, trouble = _folded(inspection, found)
-    events = list(_events(key, recorded))
+    events = list(_events(key, entries))
+    kept_from = events[0].position or 0 if events else (now.position if now else 0) + 1
     first = min((event.turn for event in events if isinstance(event, TurnStarted)), default=None)
-    told = _Told(_calls(recorded.entries))
+    told = _Told(_calls(entries))
+    history = list(_of_history(_history(inspection, found), first))
+    known = {line.turn for line in history}  # of which some events may be kept, and some not
+    events = [event for event in events if not event.turn or event.turn not in known]
     lines = [
-        *_of_history(_history(inspection, found), first),
+        *history,
         *(line for event in events if (line := told.line(event)) is not None),
-        *_open_calls(recorded.entries),
+        *_open_calls(entries),
     ]
     inspection.confirm()
     begin = max((line.turn for line in lines), default=0) - turns + 1 if turns else 0
     last = [place for place, line in enumerate(lines) if 0 < line.turn < begin]
-    kept_from = events[0].position or 0 if events else (now.position if now else 0) + 1
     return Timeline(key, now, kept_from, tuple(lines[last[-1] + 1 if last else 0 :]), trouble)
 
 
@@ -129,8 +131,8 @@ def _history(inspection: Inspection, found: Found) -> Iterator[HistoryEntry]:
         yield from inspection.codec.read_history(row, f"the history of session {str(found.key)!r}")
 
 
-def _events(key: SessionKey, recorded: Recorded) -> Iterator[Event]:
-    for entry in recorded.entries:
+def _events(key: SessionKey, entries: Iterable[Entry]) -> Iterator[Event]:
+    for entry in entries:
         if isinstance(entry, Progressed):
             yield from entry.events(key)
         else:

@@ -272,6 +272,7 @@ def import_command(file: Path, /, *, journal: At = WAVEBREAK_DB, json: Flag = Fa
 @journal_app.command(name="compact")
 def compact_command(
     *,
+    keep_entries: int = 0,
     journal: At = WAVEBREAK_DB,
     vacuum: bool = True,
     json: Flag = False,
@@ -279,14 +280,18 @@ def compact_command(
     """Make a journal smaller that nobody has open. Ends with status 1 if a session cannot be read.
 
     Writes sessions' states down in the place of their events, where that is shorter and no turn is
-    running, and then writes the file anew. History is kept; of events there is nothing left to be
-    read by `wavebreak events --after` or `show --html`.
+    running, and then writes the file anew. History is kept; of the events that are dropped nothing
+    is left for `wavebreak events --after` and `show --html`.
 
     Args:
+        keep_entries: positions before a session's last one of which the events stay.
         journal: the file.
         vacuum: write the file anew; for a while that takes as much room again.
         json: answer in JSON.
     """
+    if keep_entries < 0:
+        msg = f"--keep-entries {keep_entries}: give 0 or more"
+        raise JournalError(msg)
     path = journal.resolve()
     with Inspection(path, _Machine()) as inspection:
         total = inspection.count()
@@ -300,7 +305,14 @@ def compact_command(
                 words = f"writing {size(path.stat().st_size)} anew"
                 shown.enter_context(console.status(words))
 
-        done = compact(path, _Machine(), vacuum=vacuum, progress=progress, rewriting=rewriting)
+        done = compact(
+            path,
+            _Machine(),
+            keep=keep_entries,
+            vacuum=vacuum,
+            progress=progress,
+            rewriting=rewriting,
+        )
     answer = {**done._asdict(), "bad": [key._asdict() for key in done.bad]}
     _say({"journal": str(journal), **answer}, [compacted_words(journal, done)], json=json)
     return 1 if done.bad else 0

@@ -49,7 +49,7 @@ async def book(room: str) -> str:
     return f"booked {room}"
 
 
-async def talk(path: Path, left: Path) -> None:
+async def talk(path: Path, left: Path, keep: int) -> None:
     """Hold conversations, and copy the files in the middle of one, as a crash leaves them."""
     hold = gate("hold")
     held = hold.tool("held", effect="idempotent")
@@ -63,7 +63,7 @@ async def talk(path: Path, left: Path) -> None:
 
     system = ActorSystem(
         agent,
-        journal=SqliteJournal(path, snapshot_after=15),
+        journal=SqliteJournal(path, snapshot_after=15, keep_entries=keep),
         deliver=RecordingDeliver(),
         message_types=(OrderShipped,),
         close_within=0,
@@ -91,7 +91,7 @@ def left(run: Run, tmp_path: Path) -> Path:
     """A journal that was not closed, with all of it in its ``-wal``."""
     (tmp_path / "left").mkdir()
     path = tmp_path / "left" / "left.db"
-    run(talk(tmp_path / "journal.db", path))
+    run(talk(tmp_path / "journal.db", path, keep=0))
     return path
 
 
@@ -157,25 +157,46 @@ LAST_BUT_ONE: Final = f"(SELECT max(place) FROM recent WHERE {OF_BOB} AND place 
 SECOND: Final = f"place = (SELECT min(place) + 1 FROM recent WHERE {OF_BOB})"  # noqa: S608
 
 DAMAGES: Final = {
-    f"UPDATE recent SET data = zeroblob(9) WHERE {SECOND}": "entry at 2 is not what was written",  # noqa: S608
-    f"DELETE FROM recent WHERE place = {LAST_BUT_ONE}": "is missing: the next entry is at",  # noqa: S608
-    f"UPDATE recent SET version = 99 WHERE {OF_BOB}": "was written in version 99",  # noqa: S608
-    f"DELETE FROM recent WHERE {OF_BOB}": "gone but its history",  # noqa: S608
-    f"UPDATE history SET checksum = 1 WHERE id >> 32 = {BOB}": "history at",  # noqa: S608
-    "UPDATE session SET unfinished = 9 WHERE session_id = 'bob'": "2 messages and deliveries have",
-    "UPDATE session SET unfinished = 0 WHERE session_id = 'bob'": "is not started by itself",
+    "a row is another": (
+        f"UPDATE recent SET data = zeroblob(9) WHERE {SECOND}",  # noqa: S608
+        "entry at 2 is not what was written",
+    ),
+    "a row is missing": (
+        f"DELETE FROM recent WHERE place = {LAST_BUT_ONE}",  # noqa: S608
+        "is missing: the next entry is at",
+    ),
+    "a row is of a later version": (
+        f"UPDATE recent SET version = 99 WHERE {OF_BOB}",  # noqa: S608
+        "was written in version 99",
+    ),
+    "every row is missing": (f"DELETE FROM recent WHERE {OF_BOB}", "gone but its history"),  # noqa: S608
+    "history is another": (
+        f"UPDATE history SET checksum = 1 WHERE id >> 32 = {BOB}",  # noqa: S608
+        "history at",
+    ),
+    "more is counted": (
+        "UPDATE session SET unfinished = 9 WHERE session_id = 'bob'",
+        "2 messages and deliveries have",
+    ),
+    "nothing is counted": (
+        "UPDATE session SET unfinished = 0 WHERE session_id = 'bob'",
+        "is not started by itself",
+    ),
 }
 
 
-@pytest.mark.parametrize("sql", DAMAGES)
-def test_a_damaged_session_is_named_and_no_other(sql: str, closed: Path, journal: Journal) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_session_is_named_and_no_other(
+    damage: str, closed: Path, journal: Journal
+) -> None:
+    sql, words = DAMAGES[damage]
     change(closed, sql)
     status, answer = journal("check", "-j", closed, "--json")
     assert status == 1
     assert not answer["ok"]
     (problem,) = answer["problems"]
     assert (problem["tenant"], problem["session_id"]) == ("acme", "bob")
-    assert DAMAGES[sql] in problem["what"]
+    assert words in problem["what"]
     assert problem["do"]
     status, said = journal("check", "-j", closed)
     assert status == 1
@@ -560,6 +581,39 @@ def test_nothing_is_written_over(closed: Path, tmp_path: Path, journal: Journal)
 
 
 # --- compact ---
+
+
+@pytest.mark.parametrize("keep", [10, 1000])
+def test_entries_that_are_kept_behind_a_snapshot_are_shown_and_checked_too(
+    keep: int, run: Run, tmp_path: Path, journal: Journal
+) -> None:
+    path, left = tmp_path / "journal.db", tmp_path / "left.db"
+    run(talk(path, left, keep))
+    for file in (path, left):
+        status, answer = journal("check", "--fold", "-j", file, "--json")
+        assert (status, answer["problems"]) == (0, [])
+    _, shown = journal("show", "ann", "-j", path, "--last", "0", "--json")
+    assert sum(line["kind"] == "call" for line in shown["timeline"]) == 6
+    assert (shown["kept_from"] == 1) is (keep == 1000)
+    damaged = tmp_path / "damaged.db"
+    shutil.copy(path, damaged)
+    ann = "(SELECT id FROM session WHERE session_id = 'ann')"
+    snapshot = f"(SELECT id FROM snapshot WHERE id >> 32 = {ann})"  # noqa: S608
+    change(
+        damaged,
+        "DELETE FROM entry WHERE id = "  # noqa: S608
+        f"(SELECT max(id) FROM entry WHERE id >> 32 = {ann} AND id <= {snapshot})",
+    )
+    (problem,) = journal("check", "-j", damaged, "--json")[1]["problems"]
+    assert problem["session_id"] == "ann"
+    assert "is missing" in problem["what"]
+    # Compacting keeps as many as it is told to.
+    journal("compact", "--keep-entries", "3", "-j", path)
+    assert journal("check", "--fold", "-j", path)[0] == 0
+    _, shown = journal("show", "ann", "-j", path, "--last", "0", "--json")
+    assert sum(line["kind"] == "call" for line in shown["timeline"]) == 6
+    before = shown["now"]["position"] - shown["kept_from"] + 1
+    assert 0 < before < 8
 
 
 async def test_a_compacted_journal_is_smaller_and_says_the_same(
