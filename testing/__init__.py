@@ -25,7 +25,8 @@ from .manual_clock import ManualClock, manual_clock
 from .recorded_tools import Called, Recorder, recording
 from .scripted import ScriptedAgent
 from .talk import Talk
-from .virtual_time import Deadlock, QuietEvent, VirtualTimeLoop, run
+from .thread_work import QuietEvent
+from .virtual_time import Deadlock, VirtualTimeLoop, run
 
 __all__ = [
     "INJECTIONS",

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 from ..messages.reasons import Effect
 from ..tools.tool import EffectName, Tool
 from .counting import Count, on_loop
-from .virtual_time import HELD_TOO_LONG, QuietEvent
+from .thread_work import HELD_TOO_LONG, QuietEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -44,8 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Virtual:
     """What the fixture ``virtual_time`` gives: runs coroutines on loops in virtual time.
 
-    For pytest-asyncio and anyio, which run the test's coroutine themselves, it has what they take:
-    ``loop_factory`` makes the loop, ``policy`` makes a policy of it.
+    pytest-asyncio and anyio run the test's coroutine themselves; ``loop_factory`` is what they
+    take, and ``wavebreak.testing.VirtualTimeLoop`` does as well.
     """
 
     @staticmethod

@@ -11,34 +11,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import selectors
-import threading
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
+from .thread_work import Work, WorkCount
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 THREAD_START = 1.0
-"""Real seconds after which work that no thread has taken up is taken to wait for a free thread."""
-
-HELD_TOO_LONG = 30.0
-"""Real seconds after which a held thread gives up, so that a forgotten gate hangs no test run."""
-
-
-class _ThisThread(threading.local):
-    """Which loop counts this thread; a thread and its loop belong together by nature."""
-
-    loop: VirtualTimeLoop | None = None
-
-
-_this_thread = _ThisThread()
+"""Real seconds after which work that no thread of a pool of unknown size has taken up waits."""
 
 
 class Deadlock(AssertionError):
@@ -63,8 +53,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.start = start
         self._now = start
         self._limit = inf
-        self._work = _WorkCount()
-        super().__init__(_JumpingSelector(self, self._work, stuck_after, alone=alone))
+        self.thread_work = WorkCount()
+        super().__init__(_JumpingSelector(self, self.thread_work, stuck_after, alone=alone))
         # One of ours, so that the counting sees the very future that the thread fulfils; the base
         # class shuts it down with the loop.
         self._pool = ThreadPoolExecutor(thread_name_prefix="virtual-time")
@@ -98,20 +88,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Let the clock jump no further than ``until``; None lets it go again."""
         self._limit = inf if until is None else until
 
-    @property
-    def threads_work(self) -> bool:
-        """Whether a thread that the loop counts is at work, or about to be."""
-        return self._work.running > 0 or self._work.queued > 0
-
     @contextlib.contextmanager
     def busy(self) -> Generator[None]:
         """Hold the clock while work goes on that the loop cannot see; enter it from any thread."""
-        self._work.add(running=1)
+        self.thread_work.add(running=1)
         try:
             yield
         finally:
-            self._work.add(running=-1)
-            self._wake()
+            self.thread_work.add(running=-1)
+            self.wake()
 
     def run_in_executor(
         self,
@@ -120,14 +105,34 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
     ) -> asyncio.Future[T]:
         """Run ``func`` in a thread; until it has ended, the clock does not jump."""
-        work = _Work(self, self._work)
-        job = (executor or self._pool).submit(work.run, partial(func, *args))
+        pool = executor or self._pool
+        if _is_elsewhere(pool):
+            return self._run_elsewhere(pool, partial(func, *args))
+        counted = self.thread_work.pool_of(pool)
+        work = Work(self, self.thread_work, counted)
+        job = pool.submit(work.run, partial(func, *args))
         # In this order: the waiter is woken by the first callback, and only the second, a turn of
         # the loop later, lets the clock go.
         waiter = asyncio.wrap_future(job, loop=self)
         job.add_done_callback(work.ended)
-        self._work.add(queued=1)  # Only now: a closed executor refuses what is submitted.
+        # Only now: a closed executor refuses what is submitted.
+        self.thread_work.add(counted, queued=1)
+        self.submitted(work)
         return waiter
+
+    def submitted(self, work: Work) -> None:
+        """Something was given to a thread; for loops that want to know."""
+
+    def _run_elsewhere(self, pool: Executor, func: Callable[[], T]) -> asyncio.Future[T]:
+        """Run it where neither the loop nor a lock can be taken along."""
+        job = pool.submit(func)
+        self.thread_work.add(running=1)
+        waiter = asyncio.wrap_future(job, loop=self)
+        job.add_done_callback(lambda _: self._call_from_thread(self._is_back))
+        return waiter
+
+    def _is_back(self) -> None:
+        self.thread_work.add(running=-1)
 
     async def shutdown_default_executor(
         self,
@@ -138,64 +143,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         with self.busy():
             await super().shutdown_default_executor()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look again whether something is to be done; from any thread."""
+        self._call_from_thread(_nothing)
+
+    def _call_from_thread(self, function: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody counts any more.
-            self.call_soon_threadsafe(_nothing)
-
-
-class QuietEvent:
-    """A ``threading.Event`` on which a tool's thread can wait without holding up virtual time.
-
-    Whoever sets it counts the waiting threads as working again before they wake, so that the clock
-    cannot slip in between.
-    """
-
-    __slots__ = ("_event", "_lock", "_parked")
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._parked: list[VirtualTimeLoop] = []
-
-    def is_set(self) -> bool:
-        """Tell whether it was set."""
-        return self._event.is_set()
-
-    def set(self) -> None:
-        """Let everyone go who waits, and who will wait."""
-        with self._lock:
-            for loop in self._parked:
-                # A friend: both are this file's.
-                loop._work.add(running=1, parked=-1)  # noqa: SLF001
-            self._parked.clear()
-            self._event.set()
-
-    def wait(self, timeout: float = HELD_TOO_LONG) -> bool:
-        """Wait until it is set.
-
-        Args:
-            timeout: real seconds; there is always a bound, for a thread that waits for good would
-                keep the interpreter from ending after a failed test.
-
-        Returns:
-            Whether it was set, rather than the time up.
-        """
-        loop = _this_thread.loop
-        if loop is None:
-            return self._event.wait(timeout)
-        with self._lock:
-            if self._event.is_set():
-                return True
-            self._parked.append(loop)
-            loop._work.add(running=-1, parked=1)  # noqa: SLF001
-        loop._wake()  # noqa: SLF001
-        if self._event.wait(timeout):
-            return True
-        with self._lock:
-            if loop in self._parked:
-                self._parked.remove(loop)
-                loop._work.add(running=1, parked=-1)  # noqa: SLF001
-        return self._event.is_set()
+            self.call_soon_threadsafe(function)
 
 
 def run(
@@ -222,59 +176,11 @@ def run(
         return runner.run(main)
 
 
-class _WorkCount:
-    """How much work is under way in threads; changed from any of them."""
-
-    __slots__ = ("_lock", "changes", "parked", "queued", "running")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.running = 0
-        self.queued = 0
-        self.parked = 0
-        self.changes = 0
-
-    def add(self, *, running: int = 0, queued: int = 0, parked: int = 0) -> None:
-        with self._lock:
-            self.running += running
-            self.queued += queued
-            self.parked += parked
-            self.changes += 1
-
-
-class _Work:
-    """One function on its way through an executor."""
-
-    __slots__ = ("_count", "_loop", "_started")
-
-    def __init__(self, loop: VirtualTimeLoop, count: _WorkCount) -> None:
-        self._loop = loop
-        self._count = count
-        self._started = False
-
-    def run(self, func: Callable[[], T]) -> T:
-        self._started = True
-        self._count.add(running=1, queued=-1)
-        _this_thread.loop = self._loop
-        try:
-            return func()
-        finally:
-            _this_thread.loop = None
-
-    def ended(self, job: Future[Any]) -> None:
-        del job
-        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody counts any more.
-            self._loop.call_soon_threadsafe(self._leave)
-
-    def _leave(self) -> None:
-        self._count.add(running=-self._started, queued=self._started - 1)
-
-
 class _JumpingSelector(selectors.DefaultSelector):
     """The one place where the loop would wait: here it lets virtual time pass instead."""
 
     def __init__(
-        self, loop: VirtualTimeLoop, work: _WorkCount, stuck_after: float, *, alone: bool
+        self, loop: VirtualTimeLoop, work: WorkCount, stuck_after: float, *, alone: bool
     ) -> None:
         super().__init__()
         self._loop = loop
@@ -295,19 +201,19 @@ class _JumpingSelector(selectors.DefaultSelector):
         timeout = self._loop.allowed(timeout)
         if work.running or timeout is None:
             return self._wait_for_threads()
-        if work.queued and work.changes != self._seen_stuck:
-            # Only threads that are parked can keep what is queued waiting: without any, a thread
-            # is about to start, however long a busy machine takes for that.
+        if work.queued and work.changes != self._seen_stuck and not work.waits_for_threads:
+            # A thread is about to start, however long a busy machine takes for that; if nobody
+            # knows how many there are, those that are parked may keep what is queued waiting.
             events = super().select(THREAD_START if work.parked else self._stuck_after)
             if events or work.running:
                 return events
-            # Every thread of the pool is parked: what is queued waits for them, like everyone.
+            # What is queued waits for those that are parked, like everyone.
             self._seen_stuck = work.changes
         self._loop.advance(timeout)
         return []
 
     def _wait_for_threads(self) -> list[tuple[selectors.SelectorKey, int]]:
-        idle = self._alone and not self._loop.threads_work
+        idle = self._alone and not self._work.at_work
         give_up = time.monotonic() + (0.0 if idle else self._stuck_after)
         while (left := give_up - time.monotonic()) > 0:
             events = super().select(left)
@@ -326,6 +232,22 @@ class _JumpingSelector(selectors.DefaultSelector):
             f"nothing happened for {self._stuck_after} real seconds: {why}; let go what is held, "
             f"or await something that somebody does. Still waiting:{names}"
         )
+
+
+def _is_elsewhere(executor: Executor) -> bool:
+    """Whether it runs what it is given in another process, or another interpreter."""
+    for module, name in _ELSEWHERE:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(executor, kind):
+            return True
+    return False
+
+
+_ELSEWHERE = (
+    ("concurrent.futures.process", "ProcessPoolExecutor"),
+    ("concurrent.futures.interpreter", "InterpreterPoolExecutor"),
+)
+"""By name, for who has none of them imports none."""
 
 
 def _nothing() -> None:

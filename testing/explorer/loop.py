@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, TypeVarTuple
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextvars import Context
     from random import Random
+
+    from ..thread_work import Work
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -40,6 +41,7 @@ class ScheduleLoop(VirtualTimeLoop):
         # The one place where a loop says what runs next; asyncio has no hook for it.
         self._ready = self.ready
         self.on_step: Callable[[], None] = _nothing
+        self.open_work: list[Work] = []
         self._executors: set[Executor] = set()
 
     def begin(self, random: Random | None, on_step: Callable[[], None]) -> None:
@@ -53,6 +55,7 @@ class ScheduleLoop(VirtualTimeLoop):
         self.ready.random = random
         self.ready.owner.clear()
         self.set_exception_handler(None)
+        self.open_work.clear()
         self.on_step = on_step
 
     @property
@@ -81,22 +84,23 @@ class ScheduleLoop(VirtualTimeLoop):
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Run ``func`` in a thread, and wait until it has ended or waits for the loop."""
-        ended = threading.Event()
         if executor is not None:
             self._executors.add(executor)
+        return super().run_in_executor(executor, func, *args)
 
-        def run() -> T:
-            try:
-                return func(*args)
-            finally:
-                ended.set()
+    def submitted(self, work: Work) -> None:
+        """Let the threads work until each has ended or waits for the loop."""
+        self.open_work.append(work)
+        self.settle()
 
-        future = super().run_in_executor(executor, run)
+    def settle(self) -> None:
+        """Wait until all that threads give the loop to do is there, or they wait for the loop."""
         give_up = time.monotonic() + _THREAD
-        while not ended.wait(_LOOK):
-            if not self.threads_work or time.monotonic() > give_up:
-                break
-        return future
+        while self.open_work and time.monotonic() < give_up:
+            self.open_work = [work for work in self.open_work if not work.over.is_set()]
+            if not self.open_work or not self.thread_work.at_work:
+                return
+            self.open_work[-1].over.wait(_LOOK)
 
 
 class _Ready(deque[Any]):
@@ -110,6 +114,8 @@ class _Ready(deque[Any]):
 
     def popleft(self) -> asyncio.Handle:
         """Take what runs next."""
+        if self._loop.open_work:
+            self._loop.settle()
         self._loop.on_step()
         if self.random is None:
             handle: asyncio.Handle = super().popleft()

@@ -187,7 +187,6 @@ async def test_a_thread_of_a_runtime_that_was_ended_by_force_is_counted_as_given
         assert given_up(system) == "0 of 4 abandoned"
 
 
-@pytest.mark.slow
 @died
 async def test_a_call_that_waited_for_a_thread_is_not_started_by_a_dead_attempt(
     die: Callable[[ActorSystem], None],

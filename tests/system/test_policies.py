@@ -395,7 +395,6 @@ async def test_a_hundred_messages_in_one_wave_are_all_answered_by_the_next_turn(
     audit.check()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("effect", ["read", "once"])
 async def test_now_in_a_wave_of_three_tells_the_next_turn_what_became_of_each(
     effect: Literal["read", "once"],

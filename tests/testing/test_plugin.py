@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
-BOT = """
-import asyncio
-from wavebreak import Turn, tool
-
-@tool
-async def book(hotel: str) -> str:
-    await asyncio.sleep(60)
-    return f"{hotel} is booked"
-
-async def agent(turn: Turn) -> str:
-    return await turn.one(book("Inn"))
-"""
+from .playing import played
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BEFORE, _, BEHIND = (
@@ -58,43 +43,6 @@ def test_that_fails(interrupt_everywhere):
     interrupt_everywhere(agent, ["a"], invariants=[never])
 """
 
-ASYNCIO = """
-import asyncio
-import time
-import pytest
-
-@pytest.fixture
-def event_loop_policy():
-    from wavebreak.testing import VirtualTimeLoop
-    class Policy(asyncio.DefaultEventLoopPolicy):
-        _loop_factory = VirtualTimeLoop
-    return Policy()
-
-@pytest.mark.asyncio
-async def test_pytest_asyncio_runs_on_virtual_time(virtual_time):
-    began = time.monotonic()
-    await asyncio.sleep(3600)
-    assert time.monotonic() - began < 60
-"""
-
-
-def played(
-    where: Path, *options: str, plugins: tuple[str, ...] = (), **files: str
-) -> subprocess.CompletedProcess[str]:
-    for name, text in {"bot": BOT, **files}.items():
-        (where / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
-    chosen = [word for name in ("wavebreak.testing.plugin", *plugins) for word in ("-p", name)]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *options],
-        cwd=where,
-        # The plugin is named, so that it is there where wavebreak is not installed, too.
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-
 
 @pytest.mark.slow
 def test_a_users_first_test_is_five_lines(tmp_path: Path) -> None:
@@ -115,11 +63,3 @@ def test_fixtures_and_options_work_and_a_failure_shows_its_timeline(tmp_path: Pa
     assert "explorer.py" not in shown, "the explorer's own code is nobody's business"
     begin, end = shown.index("the user writes"), shown.index("BROKEN")
     assert len(re.findall("\n", shown[begin:end])) <= 15
-
-
-@pytest.mark.slow
-def test_it_works_beside_pytest_asyncio(tmp_path: Path) -> None:
-    pytest.importorskip("pytest_asyncio")
-    plugins = ("pytest_asyncio.plugin",)
-    ended = played(tmp_path, plugins=plugins, test_bot=FIRST, test_async=ASYNCIO)
-    assert "2 passed" in ended.stdout, ended.stdout

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import selectors
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -116,7 +118,6 @@ async def test_a_thread_counts_until_its_end_though_nobody_waits_for_it() -> Non
     timer.join()
 
 
-@pytest.mark.slow
 async def test_a_call_that_is_cancelled_before_a_thread_took_it_counts_no_more() -> None:
     gate = QuietEvent()
     with ThreadPoolExecutor(1) as pool:
@@ -127,7 +128,7 @@ async def test_a_call_that_is_cancelled_before_a_thread_took_it_counts_no_more()
         second.cancel()
         await asyncio.sleep(1)
         # Else the loop would look in vain for a thread that takes it up, in real time.
-        assert virtual_loop()._work.queued == 0
+        assert virtual_loop().thread_work.queued == 0
         gate.set()
         assert await first
 
@@ -177,7 +178,6 @@ async def test_a_thread_works_again_from_the_moment_its_quiet_event_is_set() -> 
     await job
 
 
-@pytest.mark.slow
 async def test_time_passes_when_every_thread_of_a_pool_is_held_and_more_waits_behind() -> None:
     gate = QuietEvent()
     with ThreadPoolExecutor(1) as pool:
@@ -287,3 +287,44 @@ def test_an_error_of_the_coroutine_comes_out() -> None:
 
     with pytest.raises(KeyError, match="as it was raised"):
         run(main())
+
+
+async def test_nobody_waits_in_real_time_for_a_thread_of_a_pool_that_has_none_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float | None] = []
+    select = selectors.DefaultSelector.select
+
+    def noted(self: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+        waits.append(timeout)
+        return select(self, timeout)
+
+    parked, gate = asyncio.Event(), QuietEvent()
+    loop = asyncio.get_running_loop()
+
+    def work() -> bool:
+        loop.call_soon_threadsafe(parked.set)
+        return gate.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        jobs = [loop.run_in_executor(pool, work)]
+        await parked.wait()
+        await asyncio.sleep(1)
+        monkeypatch.setattr(selectors.DefaultSelector, "select", noted)
+        jobs.append(loop.run_in_executor(pool, gate.wait))
+        await asyncio.sleep(30)
+        monkeypatch.undo()
+        assert set(waits) == {0}
+        gate.set()
+        assert await asyncio.gather(*jobs) == [True, True]
+
+
+@pytest.mark.slow
+async def test_the_clock_stands_while_another_process_works() -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        began = now()
+        asyncio.get_running_loop().call_later(1, lambda: None)
+        job = asyncio.get_running_loop().run_in_executor(pool, sum, (1, 2))
+        assert await asyncio.wait_for(job, 10) == 3
+        assert now() == began

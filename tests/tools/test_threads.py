@@ -126,7 +126,6 @@ async def test_an_error_reaches_who_waits() -> None:
     threads.close()
 
 
-@pytest.mark.slow
 async def test_closed_threads_take_nothing_and_do_not_wait_for_blocked_ones() -> None:
     threads = WorkerThreads(2)
     loop = asyncio.get_running_loop()

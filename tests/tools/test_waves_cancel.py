@@ -76,7 +76,6 @@ async def test_the_gate_itself_is_not_cancelled(
     assert not gate.cancelled()
 
 
-@pytest.mark.slow
 async def test_a_call_that_waits_for_a_thread_is_skipped(
     make_waves: Callable[[], Waves], work: Work
 ) -> None:

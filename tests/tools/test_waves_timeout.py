@@ -76,7 +76,6 @@ async def test_a_call_within_its_timeout_is_left_alone(
     assert len(waves.told) == 2
 
 
-@pytest.mark.slow
 async def test_a_blocking_call_may_not_wait_longer_than_its_timeout_for_a_thread(
     make_waves: Callable[[], Waves],
     work: Work,
