@@ -28,6 +28,11 @@ class _ThisThread(threading.local):
 _this_thread = _ThisThread()
 
 
+def is_counted() -> bool:
+    """Whether this thread does work that a loop in virtual time counts."""
+    return _this_thread.loop is not None
+
+
 class ThreadPool:
     """An executor, as far as a loop knows it.
 
@@ -117,26 +122,26 @@ class Work:
         self._count = count
         self._pool = pool
         self._started = False
-        self.over = threading.Event()
-        """Set when nothing of it is to come any more, but what the loop has been given to do."""
+        self.over = False
+        """Whether nothing of it is to come any more, but what the loop has been given to do."""
 
     def run(self, func: Callable[[], T]) -> T:
         """Do it, in the thread."""
         self._started = True
         self._count.add(self._pool, running=1, queued=-1, taken=1)
         _this_thread.loop = self._loop
-        try:
-            return func()
-        finally:
-            _this_thread.loop = None
+        return func()
 
     def ended(self, job: Future[Any]) -> None:
         """Tell the loop; the last that its thread does."""
         del job
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody counts any more.
             self._loop.call_soon_threadsafe(self._leave)
+        if self._started:  # else this is the thread of whoever has cancelled it
+            _this_thread.loop = None
         self._count.add(over=self._started)
-        self.over.set()
+        self.over = True
+        self._loop.look_at_threads()
 
     def _leave(self) -> None:
         started = int(self._started)

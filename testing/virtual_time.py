@@ -123,6 +123,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def submitted(self, work: Work) -> None:
         """Something was given to a thread; for loops that want to know."""
 
+    def look_at_threads(self) -> None:
+        """A thread has ended its work; said in that thread."""
+
+    def about_to_wait(self) -> None:
+        """Nothing is to be done on the loop."""
+
     def _run_elsewhere(self, pool: Executor, func: Callable[[], T]) -> asyncio.Future[T]:
         """Run it where neither the loop nor a lock can be taken along."""
         job = pool.submit(func)
@@ -191,6 +197,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         work = self._work
+        self._loop.about_to_wait()
         # Alone and without threads there is nobody who could have woken the loop.
         if not self._alone or work.running or work.queued:
             events = super().select(0)

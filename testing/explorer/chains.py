@@ -210,21 +210,21 @@ class Chains:
     def _check_twice(self) -> None:
         """No call was started twice, and what completed is not recorded as unknown."""
         starts: Counter[tuple[str, int]] = Counter()
-        lost = any(one.what in {"lose", "unsure"} for one in self._facts.injected)
+        lost = sum(one.what in {"lose", "unsure"} for one in self._facts.injected)
         for ran in self._facts.ran:
             # A read may start before that is durable, and so once more after a kill.
-            if lost and ran.effect == "read":
-                continue
             starts[ran.call_id, ran.life if ran.effect == "read" else 0] += bool(ran.call_id)
         for (call_id, _), times in starts.items():
-            if times > 1:
+            # The same goes for a commit that failed.
+            if times > 1 + (lost if self._ran[call_id].effect == "read" else 0):
                 promise = ONCE if self._ran[call_id].effect == "once" else CALLS
                 self._facts.breaks(promise, f"call {call_id} was started {times} times")
-        if self._facts.lives > 1 or lost:
-            return
+        if lost:
+            return  # its end may be what was lost
         for call_id in self._unknown:
             one = self._ran.get(call_id)
-            if one is not None and one.ended == "completed":
+            # Of a life that was cut short nobody can know how its calls ended.
+            if one is not None and one.ended == "completed" and one.life == self._facts.lives:
                 words = f"{one!r} completed, and is recorded as unknown for good"
                 self._facts.breaks(PARTIAL, words)
 

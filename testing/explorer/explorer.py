@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import random
 import time
 from itertools import product
@@ -16,10 +17,11 @@ from loguru import logger
 
 from ...actors.session import SessionActor
 from ...messages.events import Progressed
-from .facts import Facts
+from .facts import EPOCH, Facts
 from .failure import Failure
 from .play import Play, Subject, session_actor_of
 from .promises import check
+from .ready_made import Given
 from .room import Room
 from .script import (
     ALL,
@@ -34,6 +36,7 @@ from .script import (
 )
 from .shrink import shrunk
 from .stage import Stage
+from .timeline import course
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -45,9 +48,6 @@ if TYPE_CHECKING:
 
     Invariant = Callable[[Facts], object]
     World = Callable[[], dict[str, Any]]
-
-EPOCH = 1_700_000_000.0
-"""What a run takes for the time when its loop's clock is at 0, so that all runs see the same."""
 
 OWN = "an invariant of your own"
 """The promise that an ``invariant`` function makes."""
@@ -90,6 +90,7 @@ def explore(
     tools: Iterable[Tool[..., Any]] = (),
     inject: Iterable[str] = ALL,
     invariants: Iterable[Invariant] = (),
+    raises: type[Exception] | tuple[type[Exception], ...] = (),
     world: World = dict,
     schedules: int = 500,
     seed: int = 0,
@@ -110,6 +111,8 @@ def explore(
         inject: what may happen, keys of ``INJECTIONS``.
         invariants: called with the ``Facts`` of every run; they raise, or return False, when they
             do not hold.
+        raises: errors that the agent fails by on purpose; any other that was not injected is
+            one that an interruption has brought out.
         world: called before every run; gives more options for the system, such as ``deps`` with
             doubles of their own, so that no run sees what another has done.
         schedules: how many runs.
@@ -128,7 +131,13 @@ def explore(
         msg = f"schedules={schedules!r}: give 1 or more"
         raise ExploreError(msg)
     with Explorer(
-        agent, lines, tools=tools, invariants=invariants, world=world, options=options
+        agent,
+        lines,
+        tools=tools,
+        invariants=invariants,
+        raises=raises,
+        world=world,
+        options=options,
     ) as explorer:
         return explorer.explore(kinds, schedules, seed, seconds)
 
@@ -140,6 +149,7 @@ def replay(
     *,
     tools: Iterable[Tool[..., Any]] = (),
     invariants: Iterable[Invariant] = (),
+    raises: type[Exception] | tuple[type[Exception], ...] = (),
     world: World = dict,
     **options: Any,
 ) -> Facts:
@@ -151,6 +161,7 @@ def replay(
         schedule: the schedule.
         tools: see there.
         invariants: see there.
+        raises: see there.
         world: see there.
         options: see there.
 
@@ -163,11 +174,17 @@ def replay(
     """
     __tracebackhide__ = True
     with Explorer(
-        agent, script_of(script), tools=tools, invariants=invariants, world=world, options=options
+        agent,
+        script_of(script),
+        tools=tools,
+        invariants=invariants,
+        raises=raises,
+        world=world,
+        options=options,
     ) as explorer:
         facts = explorer.play(schedule)
         if facts.broken:
-            raise Failure(facts, explorer.script, explorer.options_shown)
+            raise Failure(facts, explorer.script, explorer.given)
         return facts
 
 
@@ -184,24 +201,21 @@ class Explorer:
         *,
         tools: Iterable[Tool[..., Any]] = (),
         invariants: Iterable[Invariant] = (),
+        raises: type[Exception] | tuple[type[Exception], ...] = (),
         world: World = dict,
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         given = tuple(tools)
         self.stage = Stage(agent, given)
         self.script = script
-        self.options_shown = {name: value for name, value in options.items() if name != "deps"}
         self._world = world
         self._invariants = tuple(invariants)
-        made = dict(options)
-        for name in ("journal", "deliver"):
-            if name in made:
-                msg = f"{name}=...: the explorer has a {name} of its own; leave it out"
-                raise ExploreError(msg)
-        made["session_actor"] = session_actor_of(made.get("session_actor", SessionActor))
-        if given:
-            made["tools"] = given
-        self._options = made
+        self._raises = raises if isinstance(raises, tuple) else (raises,)
+        asked = {"tools": given, "invariants": self._invariants, "raises": self._raises}
+        shown = {name: value for name, value in asked.items() if value}
+        self.given = Given(agent, shown | ({} if world is dict else {"world": world}) | {**options})
+        self._options = {**options, "tools": given} if given else {**options}
+        self._check_options(self._options)
         self._room = Room()
         self._played = 0
         self._exit = contextlib.ExitStack()
@@ -227,10 +241,16 @@ class Explorer:
     def play(self, schedule: Schedule, script: tuple[Line, ...] | None = None) -> Facts:
         """Play one schedule and look at the promises."""
         lines = self.script if script is None else script
-        subject = Subject(self.stage, lines, {**self._options, **self._world()})
+        subject = Subject(self.stage, lines, self._all_options(), self._raises)
         play = Play(subject, schedule, self._room)
         self.stage.play = play
         facts = play.run()
+        if facts.unseen and facts.broken:
+            msg = (
+                f"{facts.broken[0].words}; it may wait for {facts.unseen}, which is outside of "
+                "virtual time: give the tools doubles, by deps=... or world=..."
+            )
+            raise ExploreError(msg)
         check(facts)
         self._check_tools(facts)
         self._check_invariants(facts)
@@ -242,6 +262,24 @@ class Explorer:
             self._room.loop().leave()
             gc.collect(1)  # only what is new: the rest of the program has nothing to do with it
         return facts
+
+    def _all_options(self) -> dict[str, Any]:
+        """The options of a run's system."""
+        world: object = self._world()
+        if not isinstance(world, dict):
+            msg = f"world gave {world!r}: give options for the system, such as {{'deps': ...}}"
+            raise ExploreError(msg)
+        options: dict[str, Any] = {**self._options, **world}
+        self._check_options(options)
+        options["session_actor"] = session_actor_of(options.get("session_actor", SessionActor))
+        return options
+
+    @staticmethod
+    def _check_options(options: Iterable[str]) -> None:
+        for name in ("journal", "deliver"):
+            if name in options:
+                msg = f"{name}=...: the explorer has a {name} of its own; leave it out"
+                raise ExploreError(msg)
 
     def _check_tools(self, facts: Facts) -> None:
         for entry in facts.log:
@@ -257,12 +295,17 @@ class Explorer:
             name = getattr(invariant, "__name__", repr(invariant))
             try:
                 holds = invariant(facts)
-            except Exception as error:  # noqa: BLE001 - whatever it raises, it does not hold
+            except BaseException as error:
+                # What pytest.fail() raises is no Exception; a skip, or Ctrl-C, says nothing.
+                if not isinstance(error, Exception) and type(error).__name__ != "Failed":
+                    raise
                 # pytest puts a whole page into the message of an assertion.
                 words = str(error).partition("\n")[0]
                 facts.breaks(OWN, f"{name}: {words}" if words else f"{name}: {error!r}")
             else:
-                if holds is False:
+                if inspect.isawaitable(holds):
+                    _refuse_to_await(name, holds)
+                if holds is not None and not holds:
                     facts.breaks(OWN, name)
 
     # --- exploring ---
@@ -291,8 +334,16 @@ class Explorer:
         facts = self.play(schedule)
         if facts.broken:
             short, script = shrunk(self.play, facts, self.script, SHRINKING)
-            raise Failure(short, script, self.options_shown)
+            same = course(short) == course(self.play(short.schedule, script))
+            raise Failure(short, script, self.given, repeats=same)
         return facts
+
+
+def _refuse_to_await(name: str, result: object) -> None:
+    if inspect.iscoroutine(result):
+        result.close()
+    msg = f"invariant {name} is async: give a plain function, the run is over when it is called"
+    raise ExploreError(msg)
 
 
 def _schedules(

@@ -8,6 +8,7 @@ from ...messages.ids import SessionKey
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Collection
 
     from ...actors.control import RuntimeControl
     from ...actors.machine.state import SessionState
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 KEY = SessionKey("", "explored")
 """The one session of a run."""
+
+
+EPOCH = 1_700_000_000.0
+"""What a run takes for the time when its loop's clock is at 0, so that all runs see the same."""
+
+_GRAIN = 0.01
+"""Seconds by which the times of entries and of marks may differ."""
 
 
 class Sent:
@@ -104,6 +112,7 @@ class Attempt:
         "returned",
         "task",
         "turn",
+        "where",
     )
 
     def __init__(self, turn: int, number: int, life: int, after: int) -> None:
@@ -118,6 +127,7 @@ class Attempt:
         self.active = True
         self.returned: str | None = None
         self.raised: BaseException | None = None
+        self.where = ""  # what it raised, in words
 
 
 class Mark(NamedTuple):
@@ -157,6 +167,11 @@ class Facts:
         self.attempts: list[Attempt] = []
         self.undone: list[str] = []
         self.compensable: frozenset[str] = frozenset()
+        self.raises: tuple[type[Exception], ...] = ()
+        self.options: dict[str, Any] = {}
+        self.drops = False
+        self.unseen = ""
+        self.told: int | None = None
         self.delivered: list[Delivery] = []
         self.published: list[Event] = []
         self.log: list[Entry] = []
@@ -199,6 +214,24 @@ class Facts:
         """
         return [ran for ran in self.ran if ran.tool == tool and (not ended or ran.ended == ended)]
 
+    def happened(self, what: Collection[str], since: float, until: float) -> bool:
+        """Whether something was injected in some time, or the system began anew.
+
+        Args:
+            what: keys of ``INJECTIONS``.
+            since: in seconds, as entries of the journal have it.
+            until: likewise.
+        """
+        return any(
+            since - _GRAIN <= EPOCH + mark.at <= until + _GRAIN
+            for mark in self.marks
+            if mark.kind == "life" or (mark.kind == "inject" and mark.what.what in what)
+        )
+
+    def was_asked(self, kind: str, until: float) -> bool:
+        """Whether there is a mark of a kind before some time."""
+        return any(one.kind == kind and EPOCH + one.at <= until + _GRAIN for one in self.marks)
+
     def breaks(self, promise: str, words: str) -> None:
         """Note that a promise was not kept."""
-        self.broken.append(Broken(promise, words))
+        self.broken.append(Broken(promise, " ".join(words.split())))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, TypeVarTuple
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, TypeVarTuple
 
+from ..thread_work import QuietEvent, is_counted
 from ..virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextvars import Context
     from random import Random
+    from selectors import BaseSelector
 
     from ..thread_work import Work
 
@@ -42,6 +46,11 @@ class ScheduleLoop(VirtualTimeLoop):
         self._ready = self.ready
         self.on_step: Callable[[], None] = _nothing
         self.open_work: list[Work] = []
+        self.foreign: set[str] = set()
+        """Names of threads that gave it something to do, and that it does not count."""
+        self._news = threading.Event()
+        self._asked: deque[_Asked[Any]] = deque()
+        self._resting: list[QuietEvent] = []
         self._executors: set[Executor] = set()
 
     def begin(self, random: Random | None, on_step: Callable[[], None]) -> None:
@@ -56,6 +65,7 @@ class ScheduleLoop(VirtualTimeLoop):
         self.ready.owner.clear()
         self.set_exception_handler(None)
         self.open_work.clear()
+        self.foreign.clear()
         self.on_step = on_step
 
     @property
@@ -93,14 +103,92 @@ class ScheduleLoop(VirtualTimeLoop):
         self.open_work.append(work)
         self.settle()
 
+    def look_at_threads(self) -> None:
+        """A thread has ended its work, or asks for something."""
+        self._news.set()
+
+    def about_to_wait(self) -> None:
+        """Threads come first."""
+        if self.open_work:
+            self.settle()
+
     def settle(self) -> None:
         """Wait until all that threads give the loop to do is there, or they wait for the loop."""
         give_up = time.monotonic() + _THREAD
         while self.open_work and time.monotonic() < give_up:
-            self.open_work = [work for work in self.open_work if not work.over.is_set()]
+            while self._asked:
+                self._asked.popleft().answer()
+            self.open_work = [work for work in self.open_work if not work.over]
             if not self.open_work or not self.thread_work.at_work:
                 return
-            self.open_work[-1].over.wait(_LOOK)
+            self._news.wait(_LOOK)
+            self._news.clear()
+
+    def on_loop(self, function: Callable[[], T]) -> T:
+        """Call a function on the loop while it waits for this thread.
+
+        Args:
+            function: what to call; what it raises is raised here.
+        """
+        asked = _Asked(function)
+        self._asked.append(asked)
+        if self.is_closed():  # a process that was killed answers nobody
+            raise RuntimeError("the loop is closed")
+        self._news.set()
+        return asked.wait()
+
+    def rest(self, seconds: float) -> None:
+        """Let a thread wait for so many virtual seconds; they go on meanwhile."""
+        enough = QuietEvent()
+        self._resting.append(enough)
+        self.on_loop(lambda: self.call_later(seconds, enough.set))
+        enough.wait()
+        self._resting.remove(enough)
+
+    def close(self) -> None:
+        """Close it, and keep no thread waiting."""
+        super().close()
+        for enough in tuple(self._resting):
+            enough.set()
+        while self._asked:
+            self._asked.popleft().refuse()
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Schedule a step, and note whether it is a thread of which nobody knows who does."""
+        running: int | None = vars(self)["_thread_id"]
+        if running is not None and threading.get_ident() != running and not is_counted():
+            self.foreign.add(threading.current_thread().name)
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it waits for sockets, pipes or other programs."""
+        selector: BaseSelector = vars(self)["_selector"]
+        return len(selector.get_map()) > 1  # one is its own
+
+
+class _Asked(Generic[T]):
+    """What a thread wants to have called on the loop."""
+
+    __slots__ = ("_answer", "_function")
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._answer: Future[T] = Future()
+
+    def answer(self) -> None:
+        try:
+            self._answer.set_result(self._function())
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever has asked
+            self._answer.set_exception(error)
+
+    def refuse(self) -> None:
+        self._answer.set_exception(RuntimeError("the loop is closed"))
+
+    def wait(self) -> T:
+        return self._answer.result(_THREAD)
 
 
 class _Ready(deque[Any]):

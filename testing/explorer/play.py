@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import random
+import threading
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...actors.session import SessionActor
@@ -20,6 +22,7 @@ from ...messages.policies import AfterWave, Now
 from ...system import ActorSystem
 from ..disk import SimulatedDisk
 from ..virtual_time import Deadlock
+from .blame import in_words, stands_at
 from .facts import KEY, Facts, Mark, Sent
 from .knowledge import Durable
 from .script import CALL, DELIVER, END, POLICY_OF, RECORD, STEP, Inject, Restart, Say, Stop
@@ -75,11 +78,13 @@ class Subject(NamedTuple):
         stage: the agent and its tools, watched.
         script: what its user does.
         options: of the system.
+        raises: what the agent may fail by.
     """
 
     stage: Stage
     script: tuple[Line, ...]
     options: dict[str, Any]
+    raises: tuple[type[Exception], ...] = ()
 
 
 def session_actor_of(base: type[SessionActor]) -> type[SessionActor]:
@@ -116,6 +121,8 @@ class Play:
         self.life = 1
         tools = subject.stage.tools
         self.facts.compensable = frozenset(n for n, t in tools.items() if t.compensation)
+        self.facts.raises = subject.raises
+        self.facts.options = subject.options
         self._subject = subject
         self._schedule = schedule
         self._room = room
@@ -137,6 +144,8 @@ class Play:
         self._errors: list[dict[str, Any]] = []
         self._at_rest = False
         self._hung = False
+        self._gaps = 0
+        self._threads = {thread.name for thread in threading.enumerate()}
 
     # --- the run ---
 
@@ -166,6 +175,7 @@ class Play:
     def _one_life(self) -> bool:
         """One life of the system; whether another follows."""
         self._again = self._dead = False
+        self._gaps = 0
         self._session = None
         self._followers = []
         life = self._life()
@@ -190,11 +200,33 @@ class Play:
         return False
 
     def _hangs(self, why: str) -> None:
+        facts = self.facts
+        if facts.broken:
+            return
+        # All that comes now is the end of a run that has gone wrong.
+        facts.told = len(facts.marks)
+        facts.unseen = self._unseen()
+        places = [
+            f"turn {one.turn} is at {place}"
+            for one in facts.attempts
+            if one.active and one.life == self.life and one.task is not None
+            if (place := stands_at(one.task))
+        ]
+        why = "; ".join((why, *places[:1]))
         waiting = [sent.text for sent in self.facts.sent if sent.is_open]
         if waiting:
             self.facts.breaks(ENDS, f"{waiting[0]!r} never ended: {why}")
         else:
             self.facts.breaks(LEFT, f"the system does not come to rest: {why}")
+
+    def _unseen(self) -> str:
+        """What goes on that virtual time does not see; something may wait for that."""
+        if self.loop.has_files:
+            return "a socket, a pipe or another program"
+        started = {thread.name for thread in threading.enumerate()} - self._threads
+        mine = ("wavebreak-tool", "virtual-time")
+        names = sorted(one for one in started | self.loop.foreign if not one.startswith(mine))
+        return f"a thread of its own ({names[0]})" if names else ""
 
     async def _life(self) -> None:
         subject = self._subject
@@ -241,7 +273,7 @@ class Play:
             self._room.bury(loop)
             return
         for task in asyncio.all_tasks(loop):
-            facts.breaks(LEFT, f"a task is left when the system is closed: {task.get_coro()!r}")
+            facts.breaks(LEFT, f"a task is left when the system is closed: {_name_of(task)}")
         for report in self._errors:
             error = report.get("exception")
             facts.breaks(LEFT, f"the loop reported {report.get('message')}: {error!r}")
@@ -405,6 +437,7 @@ class Play:
         if self._session is not None:
             with contextlib.suppress(SystemClosed):
                 stopped = self._session.stop(how, backlog=backlog)  # type: ignore[arg-type]
+                self.facts.drops = self.facts.drops or backlog == "drop"
                 self._follow_task(self._until_stopped(stopped))
                 self._mark("stop", how)
 
@@ -426,11 +459,19 @@ class Play:
             if event.position > self.durable.position:
                 words = f"{type(event).__name__} was published before it was durable"
                 self.facts.breaks(DURABLE, words)
-            lost = any(one.what in {"lose", "unsure"} for one in self.facts.injected)
-            if last is not None and event.position != last + 1 and not lost:
+            # What was written, and not known to be when a commit failed, is only read again.
+            gaps = self._missed(last, event.position)
+            if gaps > sum(one.what in {"lose", "unsure"} for one in self.facts.injected):
                 words = f"subscribers saw position {event.position} after {last}"
                 self.facts.breaks(DURABLE, words)
             last = event.position
+
+    def _missed(self, last: int | None, position: int) -> float:
+        """How many gaps subscribers have seen in this life; infinity when it went back."""
+        if last is not None and position <= last:
+            return inf
+        self._gaps += last is not None and position != last + 1
+        return self._gaps
 
     async def _deliver(self, delivery: Delivery) -> None:
         if self._dead:
@@ -482,6 +523,13 @@ class Play:
             )
             self.facts.breaks(ONE, words)
         self.facts.attempts.append(attempt)
+
+    def raised(self, attempt: Attempt, error: BaseException) -> None:
+        """A run of the agent ends by an error."""
+        attempt.where = in_words(error)
+        attempt.raised = error.with_traceback(None)
+        if not self._dead and isinstance(error, Exception):
+            self._mark("raised", attempt)
 
     def _appended(self, key: SessionKey, entries: Sequence[Entry]) -> str:
         del key
@@ -562,6 +610,13 @@ class Play:
                 attempt.task.cancel("the runtime dies")
                 break
         return ""
+
+
+def _name_of(task: asyncio.Task[Any]) -> str:
+    """A task, without its address, which is another one each time."""
+    name = getattr(task.get_coro(), "__qualname__", "?")
+    place = stands_at(task)
+    return f"{name}, at {place}" if place else name
 
 
 def _is_fenced(attempt: Attempt) -> bool:

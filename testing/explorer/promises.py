@@ -23,10 +23,12 @@ from ...messages.events import (
 from ...messages.history import HistoryKind
 from ...messages.policies import AfterWave, Now, Rollback
 from ...messages.reasons import CallStatus, MessageStatus, Reason, TurnOutcome
+from .blame import is_own_fault
 from .chains import CALLS, ONCE, PARTIAL, UNDONE, Chains
 from .facts import KEY
 from .knowledge import delivery_of
 from .play import ENDS, LEFT, ONE, SILENT
+from .reasons import ASKED, check_reasons
 
 if TYPE_CHECKING:
     from .facts import Facts
@@ -40,6 +42,7 @@ _DELIVER_AGAIN = frozenset({"deadline", "lose", "unsure"})
 """After these a delivery may be made once more: it took too long, or nobody heard of its end."""
 
 REASON = "a turn ends for a reason, and in time"
+AGENT = "the agent fails by nothing of its own"
 
 BROKEN_OFF = frozenset({"kill", "restart", "lose", "unsure"})
 """After these an incarnation takes over what another has begun."""
@@ -54,6 +57,8 @@ LITTLE = 1.0
 PROMISES = (
     ENDS,
     ONE,
+    AGENT,
+    ASKED,
     REASON,
     CALLS,
     ONCE,
@@ -76,6 +81,7 @@ def check(facts: Facts) -> None:
     check_fold(facts)
     check_messages(facts)
     check_turns(facts)
+    check_reasons(facts)
     Chains(facts).check()
     check_deliveries(facts)
     check_history(facts)
@@ -126,6 +132,7 @@ class _Turn:
 
     def __init__(self, started: TurnStarted) -> None:
         self.number = started.turn
+        self.since = started.at
         self.messages = started.message_ids
         self.attempt = 1
         self.stop: StopRequested | None = None
@@ -260,16 +267,24 @@ def _check_end(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
 
 def _check_reason(facts: Facts, turn: _Turn, entry: TurnEnded) -> None:
     """A turn fails for an error of its agent, and one that was told to stop ends in time."""
-    if entry.outcome is TurnOutcome.FAILED and entry.reason is Reason.ERROR:
+    if entry.outcome is TurnOutcome.FAILED:
         attempts = [one for one in facts.attempts if one.turn == turn.number]
-        if not any(one.raised is not None for one in attempts):
+        raised = any(one.raised is not None for one in attempts)
+        if entry.reason is Reason.ERROR and not raised:
             facts.breaks(REASON, f"turn {turn.number} failed, and its agent had raised nothing")
+        last = attempts[-1] if attempts else None
+        error = last.raised if last is not None else None
+        calm = not facts.injected
+        if isinstance(error, Exception) and is_own_fault(error, facts.raises, calm=calm):
+            facts.breaks(AGENT, f"turn {turn.number} failed by {last.where if last else ''}")
     stop = turn.stop
-    whole = not any(one.what in {"crash", "deadline", *BROKEN_OFF} for one in facts.injected)
-    if stop is not None and turn.cut_off and whole and isinstance(stop.how, AfterWave):
+    if stop is None:
+        return
+    whole = not facts.happened({"crash", "deadline", *BROKEN_OFF}, turn.since, entry.at)
+    if turn.cut_off and whole and isinstance(stop.how, AfterWave):
         facts.breaks(ORDER, f"{turn.cut_off}, and the turn was to stop after its wave")
-    jumped = any(one.what in {"deadline", *BROKEN_OFF} for one in facts.injected)
-    if stop is None or jumped or isinstance(stop.how, Rollback):
+    jumped = facts.happened({"deadline", *BROKEN_OFF}, stop.at, entry.at)
+    if jumped or isinstance(stop.how, Rollback):
         return  # what undoes a call takes its time
     how = stop.how
     bound = how.grace if isinstance(how, Now) else how.patience + Now().grace
@@ -296,16 +311,17 @@ def check_deliveries(facts: Facts) -> None:
         if delivery.delivery_id not in wanted:
             words = f"{delivery.reply.text!r} reached the user, and no turn had said it"
             facts.breaks(SILENT, words)
-    again = facts.lives > 1 or any(one.what in _DELIVER_AGAIN for one in facts.injected)
+    # Each of these may have one delivery made once more, for all that is known.
+    again = facts.lives - 1 + sum(one.what in _DELIVER_AGAIN for one in facts.injected)
     for place, id_ in enumerate(wanted, 1):
         times = got.count(id_)
         if not times or ended[id_] != 1:
             words = f"delivery {place} was made {times} times, and ended {ended[id_]} times"
             facts.breaks(DELIVERED, words)
-        elif times > 1 and not again:
+        elif times > 1 + again:
             facts.breaks(DELIVERED, f"delivery {place} was made {times} times")
     firsts = list(dict.fromkeys(got))
-    if facts.lives == 1 and firsts != wanted[: len(firsts)]:
+    if firsts != wanted[: len(firsts)]:
         facts.breaks(DELIVERED, f"delivered in the order {firsts}, said in the order {wanted}")
 
 

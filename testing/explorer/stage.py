@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import inspect
 import sys
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from ...actors.runtime import RuntimeActor
+from ...actors.runtime import AgentReturned, RuntimeActor
 from ...messages.errors import TurnInterrupted
+from ...messages.message import Reply
 from ...tools.compensation import Compensation, CompletedCall
 from ...tools.context import CURRENT
 from ...tools.execution import Prepared
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 
     from ...actors.turn import Turn
-    from ...messages.message import Reply
     from ...system import Agent
     from .play import Play
 
@@ -118,13 +119,20 @@ class Stage:
             play = self.play
             if play is None:
                 return work(**arguments)
+            loop = play.loop
             ran = self._begin(play, tool, arguments)
             try:
+                what = loop.on_loop(partial(play.moment, CALL))
+                if what == "fail":
+                    raise ToolFailed("injected")  # noqa: TRY301 - as if the tool itself had
                 result = work(**arguments)
+                if what == "late":
+                    loop.rest(LATE)
             except BaseException:
                 play.ended(ran, "failed")
                 raise
             play.ended(ran, "completed", result)
+            loop.on_loop(partial(play.moment, END))
             return result
 
         return watched
@@ -164,7 +172,8 @@ class Stage:
     def _watched(self, agent: Agent) -> Agent:
         if isinstance(agent, type):
             return self._watched_class(agent)
-        if not callable(agent):
+        call: object = getattr(agent, "__call__", None)  # noqa: B004 - the method is looked at
+        if not (inspect.iscoroutinefunction(agent) or inspect.iscoroutinefunction(call)):
             msg = f"agent={agent!r}: give an async function of a turn, or a RuntimeActor"
             raise ExploreError(msg)
 
@@ -196,14 +205,18 @@ class Stage:
         attempt.task = asyncio.current_task()
         play.attempts(attempt)
         try:
-            reply = await agent(turn)
+            reply: object = await agent(turn)
+            if not isinstance(reply, str | Reply):
+                # The runtime would say so a little later, where it is not seen.
+                msg = f"the agent returned {reply!r}: return a str or a Reply"
+                raise AgentReturned(msg)  # noqa: TRY301 - as if the agent had
         except BaseException as error:
             if not isinstance(error, TurnInterrupted):
-                attempt.raised = error.with_traceback(None)
+                play.raised(attempt, error)
             raise
         finally:
             attempt.active = False
-        attempt.returned = reply if isinstance(reply, str) else getattr(reply, "text", None)
+        attempt.returned = reply if isinstance(reply, str) else reply.text
         return reply
 
 

@@ -39,7 +39,7 @@ def timeline(facts: Facts) -> list[str]:
     """What happened, in at most 15 lines; the last one says which promise was broken."""
     teller = _Teller(facts)
     lines: list[tuple[float, str]] = []
-    for mark in facts.marks:
+    for mark in facts.marks[: facts.told]:
         for text in teller.tell(mark):
             if lines and lines[-1][0] == mark.at and _may_join(lines[-1][1], text):
                 lines[-1] = (mark.at, f"{lines[-1][1]}; {text}")
@@ -49,6 +49,13 @@ def timeline(facts: Facts) -> list[str]:
     told = [_cut(f"{at - start:8.3f}  {text}") for at, text in lines]
     end = [f"  BROKEN  {one.promise}: {one.words}" for one in facts.broken[:1]]
     return [*_shortened(told, LINES - len(end)), *end]
+
+
+def course(facts: Facts) -> list[str]:
+    """All that happened, and when: equal for runs that took the same course."""
+    teller = _Teller(facts)
+    told = [f"{mark.at} {text}" for mark in facts.marks for text in teller.tell(mark)]
+    return [*told, *(str(one) for one in facts.broken), f"{facts.steps} steps"]
 
 
 def _may_join(before: str, text: str) -> bool:
@@ -102,6 +109,8 @@ class _Teller:
                 yield f"the user stops the turn ({_how(what)})"
             case "inject":
                 yield self._injected(what)
+            case "raised":
+                yield f"the agent of turn {what.turn} raises {what.where}"
             case "life":
                 yield f">> {what}"
             case "ran":

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 from wavebreak import (
+    AfterWave,
     CallStatus,
     CompletedCall,
     Debounce,
     Effect,
+    MessageStatus,
     Now,
     Reason,
     Steer,
     Turn,
+    TurnOutcome,
     tool,
 )
 from wavebreak.actors import ledger, recorded
 from wavebreak.actors.control import RuntimeControl
 from wavebreak.actors.hub import EventHub
 from wavebreak.actors.ledger import Answer, Ledger
-from wavebreak.actors.machine import evolve, reports, table, turns, undoing
+from wavebreak.actors.machine import evolve, messages, reports, table, turns, undoing
 from wavebreak.actors.machine.state import SessionState, Waiting
 from wavebreak.actors.mailbox import Mailbox
 from wavebreak.actors.recorded import RecordedActor
@@ -333,6 +336,24 @@ def makes_it_again(settled: Any) -> Any:
     return answer
 
 
+def cancels_the_interrupted(end: Any) -> Any:
+    def ended(draft: Any, outcome: TurnOutcome, reason: Any, *rest: Any) -> None:
+        running = draft.running
+        end(draft, outcome, reason, *rest)
+        if outcome is TurnOutcome.INTERRUPTED:
+            turns.end_all(draft, running, running.messages, MessageStatus.CANCELLED, reason)
+
+    return ended
+
+
+def stops_what_is_interrupted(end: Any) -> Any:
+    def ended(draft: Any, outcome: TurnOutcome, *rest: Any) -> None:
+        end(draft, TurnOutcome.STOPPED, *rest)
+        del outcome
+
+    return ended
+
+
 def passes_on_nothing(_partial: Any) -> Any:
     def nothing(running: Any, previous: Any, reason: Any, draft: Any) -> PartialResults:
         del running, previous
@@ -473,6 +494,16 @@ DEFECTS = (
         inject=("enqueue",),
     ),
     Defect("the interrupted messages are lost", in_fold(TurnEnded, forgets_the_interrupted)),
+    Defect(
+        "the interrupted messages are cancelled",
+        replaced(turns, "_end_unfinished", cancels_the_interrupted),
+    ),
+    Defect(
+        "an interruption is a stop", replaced(turns, "_end_unfinished", stops_what_is_interrupted)
+    ),
+    Defect(
+        "a message is refused while a turn stops", in_table(AfterWave, stopping=messages.reject)
+    ),
     Defect(
         "the newest message comes first", replaced(turns, "by_admission", puts_the_newest_first)
     ),
