@@ -71,8 +71,8 @@ class SqliteJournal:
             a killed process; a power cut may take the last moments, but leaves no contradictions.
         snapshot_after: events of a session after which, at the end of a turn, its state is written
             down in their place.
-        keep_entries: how many positions before that the events stay, for those who look at what
-            happened; as many as a service wants to give again to who was away.
+        keep_entries: how many positions before that the events stay; as many as a service wants
+            to give again to who was away. A session itself needs none.
         most_pending: bytes that may wait to be written before new messages are refused.
         accept_loss: open a journal of which the newest part, the ``-wal`` file, is missing or
             damaged, with what is left of it.
@@ -88,7 +88,7 @@ class SqliteJournal:
         synchronous: Synchronous = "FULL",
         *,
         snapshot_after: int = 500,
-        keep_entries: int = 1000,
+        keep_entries: int = 0,
         most_pending: int = 64 << 20,
         accept_loss: bool = False,
         vfs: str | None = None,

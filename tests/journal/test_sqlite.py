@@ -202,7 +202,7 @@ def state_at(position: int, **fields: Any) -> SessionState:
 async def test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_many(
     path: Path,
 ) -> None:
-    journal = journal_at(path, snapshot_after=5, keep_entries=0)
+    journal = journal_at(path, snapshot_after=5)
     await journal.open()
     await journal.load(ANN)
     for position in range(1, 9):
