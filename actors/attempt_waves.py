@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..messages.commands import Progress
-from ..messages.errors import ToolDefinitionError, WavebreakError, WaveFailed
+from ..messages.errors import ToolDefinitionError, WaveFailed
 from ..messages.events import idempotency_key
 from ..messages.ids import CallId
-from ..messages.reasons import CallStatus, Effect
-from ..messages.records import CallDone, CallError, CallRecord, CallStarted
+from ..messages.reasons import CallStatus
 from ..tools.call import ToolCall
 from ..tools.endings import SKIPPED
-from ..tools.execution import CallEnd, Prepared, failure_of
+from ..tools.execution import failure_of
 from .attempt import Attempt
 from .ledger import Ledger, record_of
+from .wave_call import WaveCall, gate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..messages.errors import CallFailed
-    from ..messages.ids import IdempotencyKey
+    from ..messages.records import CallRecord, CallStarted
+    from ..tools.execution import CallEnd, Prepared
     from .attempt_input import Environment, TurnInput
     from .control import RuntimeControl
 
 T = TypeVar("T")
 
 _COMPLETED = CallStatus.COMPLETED  # looked up once: it is asked for at every call
-_new = tuple[Any, ...].__new__  # 70 ns instead of the 150 ns of a named tuple's own, twice a call
-
-
-class _Answered(NamedTuple):
-    """What the ledger says to a call: its end and where that comes from, or the key it keeps."""
-
-    end: CallEnd | None
-    origin: CallId | None
-    key: IdempotencyKey | None
-
-
-_START = _Answered(None, None, None)
-
-
-class WaveCall(Prepared):
-    """A call of a wave, with what the session was told of it."""
-
-    __slots__ = ("started",)
-
-    started: CallStarted  # set right after it was made
 
 
 class AttemptWaves(Attempt):
@@ -124,38 +104,18 @@ class AttemptWaves(Attempt):
         prefix = CallId(f"{self._id_prefix}{wave}.")
         keys = idempotency_key(self.input.uid, prefix)  # a call's key ends as its id does
         answers = self._answers = self._ledger is not None or bool(self.input.session.unknown())
-        answer = _START
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
         for place, call in enumerate(calls, 1):
             call_id: Any = f"{prefix}{place}"
             key: Any = f"{keys}{place}"
-            if answers:
-                answer = self._answer(call, now)
-                key = answer.key or key
             one = WaveCall(call, call_id, key, None, wave)
-            one.end = answer.end
-            tool = one.tool
-            one.started = started = _new(
-                CallStarted,
-                (
-                    call_id,
-                    tool.name,
-                    tool.version,
-                    call.json_arguments,
-                    tool.effect,
-                    tool.protected,
-                    tool.timeout,
-                    tool.carry,
-                    key,
-                    answer.origin,
-                    tool.compensation is not None,
-                    None if tool.same_as is None else call.same_as,
-                ),
-            )
+            one.origin = None
+            if answers:
+                self._answer(one, now)
             ours.append(one)
-            begun.append(started)
-            if not tool.is_read:
+            begun.append(one.started())
+            if not one.tool.is_read:
                 self._begin_write(one, wave)
         self._report(now, wave, tuple(begun))
         return wave, ours
@@ -167,16 +127,13 @@ class AttemptWaves(Attempt):
         if one.tool.compensation is not None:
             self.environment.toolbox.remember(one.tool)
 
-    def _answer(self, call: ToolCall[Any], now: float) -> _Answered:
-        """What the ledger says to a call, if it knows anything of it."""
-        record, key = self._knowing().answer(call, now)
-        if record is None:
-            return _Answered(None, None, key)
-        end = _restored(call, record, self.input.number)
-        if end is None:
-            return _START
-        # Its key is that of the call that was made: by it, one can ask what became of that.
-        return _Answered(end, record.origin, record.idempotency_key)
+    def _answer(self, one: WaveCall, now: float) -> None:
+        """Have a call end, or take the key it had, as the ledger says."""
+        record, key = self._knowing().answer(one.call, now)
+        if record is not None:
+            one.answer_by(record, self.input.number)
+        elif key is not None:
+            one.idempotency_key = key
 
     def _knowing(self) -> Ledger:
         """The attempt's ledger; made when there is something in it, which is seldom."""
@@ -214,8 +171,7 @@ class AttemptWaves(Attempt):
         gate: asyncio.Future[None] | None = None
         commit = self.control.commit
         if commit is not None and (not commit.done or commit.error is not None):
-            gate = asyncio.get_running_loop().create_future()
-            commit.add_done_callback(partial(_open_gate, gate))
+            gate = gate_of(commit)
         waiting: list[WaveCall] = []
         for call in calls:
             if call.end is not None:
@@ -229,7 +185,7 @@ class AttemptWaves(Attempt):
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Take note of a call's end, to be told with what comes next, or in a moment."""
         assert isinstance(one, WaveCall), "the runner runs what it is given"
-        done = _done(one, end, False)
+        done = one.done(end)
         if self._done is None:
             self._done = [done]
         else:
@@ -241,7 +197,7 @@ class AttemptWaves(Attempt):
         """Nobody waits for it any more: it was told of as ended before."""
         assert isinstance(one, WaveCall), "the runner runs what it is given"
         self.flush()
-        done = (_done(one, end, True),)
+        done = (one.done(end, late=True),)
         self.control.report(Progress(self.environment.now(), self.control.fence, done))
 
     def _end_wave(self) -> None:
@@ -290,39 +246,5 @@ class AttemptWaves(Attempt):
 
     def _record(self, call: WaveCall, end: CallEnd) -> CallRecord:
         given, at = self.input, self.environment.now()
-        done = _done(call, end, False)
-        return record_of(call.started, done, self.control.fence, self._wave_at, at, given.senders)
-
-
-def _done(call: WaveCall, end: CallEnd, late: bool) -> CallDone:
-    status, _, result, error, _ = end
-    origin = call.started.answered_from
-    return _new(
-        CallDone,
-        (call.wave, call.call_id, call.tool.name, status, result, error, origin, late),
-    )
-
-
-def _restored(call: ToolCall[Any], record: CallRecord, turn: int) -> CallEnd | None:
-    """The end that a record gives to an equal call; None when it cannot be used any more."""
-    if record.status is not CallStatus.COMPLETED:
-        return CallEnd(record.status, None, None, record.error, None)
-    try:
-        value = call.tool.restore(record.result)
-    except WavebreakError as error:
-        if record.turn != turn or record.effect is Effect.READ:
-            return None
-        # It was done in this turn and must not be done again; its result is lost to new code.
-        what = CallError(type=type(error).__name__, message=str(error))
-        return CallEnd(CallStatus.FAILED, None, None, what, error)
-    return CallEnd(CallStatus.COMPLETED, value, record.result, None, None)
-
-
-def _open_gate(gate: asyncio.Future[None], commit: Any) -> None:
-    if gate.done():
-        return
-    if commit.error is None:
-        gate.set_result(None)
-    else:
-        gate.set_exception(commit.error)
-        gate.exception()  # who waits for it sees it; that nobody does is no news for the loop
+        fence = self.control.fence
+        return record_of(call.started(), call.done(end), fence, self._wave_at, at, given.senders)
