@@ -33,19 +33,33 @@ def install(system: System, folder: Path = FOLDER) -> str:
     Returns:
         the reason, in a line; "" when it is there.
     """
-    place = folder / system.environment
+    return make(system.environment, system.needs, system.python, folder)
+
+
+def make(
+    name: str,
+    needs: tuple[str, ...],
+    python: tuple[int, int] = (3, 11),
+    folder: Path = FOLDER,
+) -> str:
+    """Make an environment of that name if it is not there, and say why that cannot be done.
+
+    Returns:
+        the reason, in a line; "" when it is there.
+    """
+    place = folder / name
     made = place / "made"
-    wanted = " ".join(system.needs)
+    wanted = " ".join(needs)
     if made.exists() and made.read_text("utf-8") == wanted:
         return ""
-    base = _python_for(system)
+    base = _python_for(python)
     if base is None:
-        return f"needs Python {system.python[0]}.{system.python[1]}, and there is none"
+        return f"needs Python {python[0]}.{python[1]}, and there is none"
     shutil.rmtree(place, ignore_errors=True)
     folder.mkdir(exist_ok=True)
     steps: tuple[list[str | Path], ...] = (
         [base, "-m", "venv", place],
-        [place / "bin" / "python", "-m", "pip", "install", "-q", "-c", PINS, *system.needs],
+        [place / "bin" / "python", "-m", "pip", "install", "-q", "-c", PINS, *needs],
     )
     for step in steps:
         ended = subprocess.run(  # noqa: S603 - our own words
@@ -58,10 +72,10 @@ def install(system: System, folder: Path = FOLDER) -> str:
     return ""
 
 
-def _python_for(system: System) -> str | None:
-    if sys.version_info[:2] >= system.python:
+def _python_for(python: tuple[int, int]) -> str | None:
+    if sys.version_info[:2] >= python:
         return sys.executable
-    for minor in range(system.python[1], NEWEST):
+    for minor in range(python[1], NEWEST):
         found = shutil.which(f"python3.{minor}") or _of_pyenv(minor)
         if found is not None:
             return found

@@ -16,7 +16,7 @@ from .environments import python_of
 from .systems import OURS, OURS_UVLOOP, RAW, SYSTEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from wavebreak.benchmarks.programs.measuring import Figures, Order
 
@@ -120,20 +120,24 @@ def start(python: Path, program: Path, *arguments: str) -> str:
         Odd: it failed.
         subprocess.TimeoutExpired: it took too long.
     """
-    # Programs find raw_asyncio and its neighbours by their bare names, ours wavebreak besides.
-    paths: Iterable[str] = (str(BENCHMARKS), os.environ.get("PYTHONPATH", ""))
     ended = subprocess.run(  # noqa: S603 - our own file
         [python, program, *arguments],
         capture_output=True,
         text=True,
         timeout=GIVE_UP_AFTER,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+        env=environ(),
     )
     if ended.returncode or not ended.stdout.strip():
         msg = f"{program.name} failed with status {ended.returncode}:\n{ended.stderr}"
         raise Odd(msg)
     return ended.stdout
+
+
+def environ() -> dict[str, str]:
+    """Give the environment of a program: it finds its neighbours by their bare names."""
+    paths = (str(BENCHMARKS), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _as_json(order: Order) -> str:

@@ -1,0 +1,206 @@
+# ruff: noqa: INP001 - a script
+"""Draw what the benchmarks have measured, from the figures that ``make bench-full`` has written.
+
+    python docs/draw_benchmarks.py [--check] [--plots]
+
+Whatever stands between ``<!-- measured: NAME -->`` and ``<!-- end of NAME -->`` in README.md and
+docs/*.md is written anew from docs/benchmarks.json and docs/where_time_goes.json; with --check
+nothing is written, and the status is 1 if something would be. --plots draws docs/plots/*.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from wavebreak.benchmarks.comparing.cases import CASES
+from wavebreak.benchmarks.comparing.plots import draw
+from wavebreak.benchmarks.comparing.report import Part, Report
+from wavebreak.benchmarks.comparing.systems import SYSTEMS
+from wavebreak.benchmarks.comparing.tables import (
+    in_markdown,
+    markdown,
+    reach_in_markdown,
+    short,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+FIGURES: Final = ROOT / "docs" / "benchmarks.json"
+TIMES: Final = ROOT / "docs" / "where_time_goes.json"
+PLOTS: Final = ROOT / "docs" / "plots"
+MEASURED: Final = re.compile(
+    r"(?P<begin><!-- measured: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end of (?P=name) -->)",
+    re.DOTALL,
+)
+"""One that is written anew."""
+
+SUMMARY: Final = (
+    ("no-op turns", "F", "no-op turns"),
+    ("interrupted turns", "D after_wave, 100", "CPU a call"),
+    ("durable turns", "E interrupted", "turns"),
+    ("tells", "A loop", "tells"),
+    ("asks", "B", "asks"),
+    ("starts of actors", "C actors, 10,000", "starts"),
+)
+"""Columns of the short table: head, case, number."""
+
+MODULES: Final = 20
+"""Rows of the table of where the time goes."""
+
+
+def summary(report: Report) -> str:
+    """How many times as fast as asyncio by hand each system is."""
+    columns = [_speeds(report, case, name) for _, case, name in SUMMARY]
+    systems = [name for name in SYSTEMS if any(name in column for column in columns)]
+    rows = [
+        [name, *(short(column[name]) if name in column else "–" for column in columns)]
+        for name in systems
+    ]
+    return "\n".join(markdown(["× by hand", *(head for head, _, _ in SUMMARY)], rows))
+
+
+def _speeds(report: Report, case: str, name: str) -> dict[str, float]:
+    parts = report.cases.get(case, {})
+    numbers = {system: p.numbers[name] for system, p in parts.items() if name in p.numbers}
+    if not numbers:
+        return {}
+    base = next(iter(numbers.values()))
+    return {
+        system: number.median / base.median if base.more_is_better else base.median / number.median
+        for system, number in numbers.items()
+    }
+
+
+def cases(report: Report, letter: str) -> str:
+    """The tables of the cases of a letter."""
+    return "\n\n".join(
+        f"**{case.name}**\n\n{in_markdown(report.cases[case.name])}"
+        for case in CASES
+        if case.name.startswith(letter) and case.name in report.cases
+    )
+
+
+def growth(report: Report) -> str:
+    """The cases of H in one table: a row for each size."""
+    families: dict[str, dict[str, dict[str, Part]]] = {}
+    for name, parts in report.cases.items():
+        if name.startswith("H "):
+            family, _, size = name.partition(", ")
+            families.setdefault(family.removeprefix("H "), {})[size] = parts
+    tables: list[str] = []
+    for family, sizes in families.items():
+        systems = list(dict.fromkeys(system for parts in sizes.values() for system in parts))
+        rows = [
+            [
+                size,
+                *(
+                    short(part.numbers["CPU a turn"].median) if part.numbers else "–"
+                    for system in systems
+                    for part in [parts.get(system, Part())]
+                ),
+            ]
+            for size, parts in sizes.items()
+        ]
+        head = [f"{family}; CPU a turn, µs", *systems]
+        tables.append("\n".join(markdown(head, rows)))
+    return "\n\n".join(tables)
+
+
+def replay(report: Report) -> str:
+    """The counts of the recorded conversations."""
+    names = list(dict.fromkeys(name for found in report.replay.values() for name in found))
+    rows = [
+        [name, *(f"{found.get(name, 0):,g}" for found in report.replay.values())] for name in names
+    ]
+    return "\n".join(markdown(["", *report.replay], rows))
+
+
+def machine(report: Report) -> str:
+    """Where and when it was measured, and what took part."""
+    where = report.machine
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    return (
+        f"Measured {where.began[:10]} at {where.began[11:16]} UTC: Python {where.python}, "
+        f"{where.system}, {where.cores} cores; {where.load:g} processes wanted one of them when it "
+        f"began, in the mean of a minute. With {versions}."
+    )
+
+
+def times(kept: dict[str, Any]) -> str:
+    """Where the time goes, by module."""
+    rows = [
+        [f"`{name}`", f"{share:.1%}"] for name, share in list(kept["modules"].items())[:MODULES]
+    ]
+    return "\n".join(markdown([f"module ({kept['how']}, case {kept['case']})", "share"], rows))
+
+
+def drawings() -> dict[str, Callable[[], str]]:
+    """What can be drawn, by the name that a page gives it."""
+    report = Report.read(FIGURES)
+    kept: dict[str, Any] = json.loads(TIMES.read_text("utf-8"))
+    return {
+        "machine": partial(machine, report),
+        "summary": partial(summary, report),
+        "reach": partial(reach_in_markdown, report),
+        **{f"case-{c.lower()}": partial(cases, report, c) for c in "ABCDEF"},
+        "replay": partial(replay, report),
+        "growth": partial(growth, report),
+        "times": partial(times, kept),
+    }
+
+
+def redrawn(text: str) -> str:
+    """A page with everything that was measured drawn anew.
+
+    Raises:
+        KeyError: there is no drawing of that name.
+    """
+    found = drawings()
+
+    def drawing(match: re.Match[str]) -> str:
+        return f"{match['begin']}{found[match['name']]()}\n{match['end']}"
+
+    return MEASURED.sub(drawing, text)
+
+
+def _differing() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = redrawn(before)
+        if after != before:
+            yield page, after
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    words = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(description=words[0], epilog=words[2])
+    parser.add_argument("--check", action="store_true", help="write nothing, only say what differs")
+    parser.add_argument("--plots", action="store_true", help="draw the plots, too")
+    options = parser.parse_args(argv)
+    status = 0
+    for page, after in _differing():
+        name = page.relative_to(ROOT)
+        if options.check:
+            status = 1
+            sys.stderr.write(f"{name} differs from the figures: make docs\n")
+        else:
+            page.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"drawn anew: {name}\n")
+    if options.plots and not options.check:
+        PLOTS.mkdir(exist_ok=True)
+        draw(Report.read(FIGURES), PLOTS)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
