@@ -20,6 +20,8 @@ SCHEDULES ?=
 SEED ?=
 # make bench BENCH_ARGS="--case D --runs 9"
 BENCH_ARGS ?=
+# make bench BENCH_ARGS="--case D" HTTP_ARGS=--quick
+HTTP_ARGS ?=
 # Where make bench-full writes its figures, and make docs reads them.
 FIGURES := docs/benchmarks.json
 
@@ -65,6 +67,7 @@ explore: $(VENV)/dev.stamp ## the explorer on our own agents and on all known de
 
 bench: $(VENV)/bench.stamp ## beside asyncio by hand, in a minute; BENCH_ARGS="--case D --peers"
 	@$(BIN)/python benchmarks/suite.py --replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
+	@$(BIN)/python benchmarks/http_service.py $(HTTP_ARGS)
 
 bench-full: $(VENV)/bench.stamp ## all sizes, and beside what others made; writes docs/benchmarks.json
 	@$(BIN)/python benchmarks/suite.py --full --peers --json $(FIGURES) \

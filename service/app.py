@@ -76,6 +76,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        # Nobody is sent elsewhere by the name that he calls the service.
+        redirect_slashes=False,
+        # What any request may be answered, by its head alone.
+        responses=problems.documented(400, 413, 421, 503),
     )
     app.state.service = service
     problems.install(app)

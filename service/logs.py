@@ -35,8 +35,9 @@ def log_to_stderr(*, debug: bool = False, texts: bool = False) -> None:
     logger.enable("wavebreak")
     logging.basicConfig(handlers=[_ToLoguru()], level=level, force=True)
     if not debug:
-        # It warns of every client that does not speak HTTP, as often as that wants.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        # They warn of clients that do not speak HTTP, or go away, as often as those want.
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _without_words(record: Record) -> str:

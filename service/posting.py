@@ -213,6 +213,7 @@ def is_sending(scope: Scope, path: str) -> bool:
     """Whether a request is one of :func:`send_message`."""
     return (
         scope["method"] == "POST"
+        and len(path) > len(_BEFORE) + len(_BEHIND)
         and path.startswith(_BEFORE)
         and path.endswith(_BEHIND)
         and "/" not in path[len(_BEFORE) : -len(_BEHIND)]
@@ -272,9 +273,12 @@ def _is_json(content_type: bytes) -> bool:
 async def _body_in(receive: Receive) -> MessageIn:
     message = await receive()
     data: bytes = message.get("body", b"")
-    while message.get("more_body", False):
-        message = await receive()
-        data += message.get("body", b"")
+    if message.get("more_body", False):
+        parts = [data]
+        while message.get("more_body", False):
+            message = await receive()
+            parts.append(message.get("body", b""))
+        data = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     if b"NaN" in data or b"Infinity" in data:

@@ -248,6 +248,39 @@ async def test_a_name_is_itself_whatever_characters_it_has() -> None:
         assert (await ask.get(f"/v1/sessions/{'x' * 513}")).status == 422
 
 
+async def test_an_address_that_leads_nowhere_is_a_problem_and_leads_nowhere_else() -> None:
+    async with serving(echo) as ask:
+        for method, path, status in (
+            ("GET", "/v1/sessions/", 404),
+            ("GET", "/nothing", 404),
+            ("POST", "/v1/sessions/messages", 405),
+            ("POST", "/v1/sessions//messages", 404),
+            ("PUT", "/v1/sessions", 405),
+            ("GET", "/static/../access.py", 404),
+        ):
+            answer = await ask.ask(method, path, b"{}" if method == "POST" else None)
+            assert answer.status == status, (method, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["status"] == status
+
+
+async def test_a_body_may_come_in_pieces() -> None:
+    async with serving(echo) as ask:
+        scope = ask._scope("POST", SEND, 0, {}, {})
+        pieces = [bytes([byte]) for byte in b'{"text":"x"}']
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            piece = pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        await ask.app(scope, receive, send)
+        assert statuses[0] == 202
+
+
 async def raw(ask: Asking, scope: dict[str, Any], body: bytes) -> tuple[int, str]:
     told: list[Any] = []
 

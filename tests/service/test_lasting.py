@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -60,69 +59,19 @@ def client(service: Served) -> httpx2.Client:
     return httpx2.Client(base_url=service.url, headers=headers, timeout=50)
 
 
-def events_of(http: httpx2.Client, after: int, until: int) -> list[int]:
-    """Read a stream up to a position."""
-    ids: list[int] = []
-    headers = {"Last-Event-ID": str(after)}
-    with http.sse("/v1/sessions/ann/events", headers=headers) as source:
-        for event in source:
-            position = json.loads(event.data).get("position")
-            if position is not None:
-                ids.append(position)
-            if position is not None and position >= until:
-                break
-    return ids
-
-
-@pytest.mark.slow
-def test_a_killed_service_comes_back_and_answers_every_accepted_message_once(
+@pytest.mark.real_time
+async def test_an_id_that_was_used_for_something_else_is_refused_after_a_restart_too(
     tmp_path: Path,
 ) -> None:
-    options = ("--journal", str(tmp_path / "journal.db"))
-    names = [f"m{number}" for number in range(12)]
-    send = "/v1/sessions/ann/messages"
-    with served(*options) as first, client(first) as http:
-        for name in names[:6]:
-            body = {"text": f"{name} 0.05", "message_id": name, "policy": {"kind": "enqueue"}}
-            assert http.post(send, json=body).status_code == 202
-        http.get(f"{send}/m0", params={"wait": 40})
-        position = http.get("/v1/sessions/ann").json()["position"]
-        seen = events_of(http, 0, position)
-        first.process.kill()
-        first.process.wait(20)
-    with served(*options) as second, client(second) as http:
-        answers: dict[str, int] = {}
-        for name in names:  # who did not hear of it sends the same again
-            body = {"text": f"{name} 0.05", "message_id": name, "policy": {"kind": "enqueue"}}
-            sent = http.post(send, json=body)
-            assert sent.status_code == 202
-            assert sent.json()["duplicate"] is (name in names[:6])
-        for name in names:
-            outcome = http.get(f"{send}/{name}", params={"wait": 40}).json()
-            assert outcome["status"] == "answered"
-            assert outcome["reply"]["text"] == f"found {name} 0.05"
-            answers[name] = outcome["turn"]
-        assert len(set(answers.values())) == len(names)
-        position = http.get("/v1/sessions/ann").json()["position"]
-        seen += events_of(http, seen[-1], position)
-        assert seen == list(range(1, position + 1))
-
-
-@pytest.mark.slow
-def test_an_id_that_was_used_for_something_else_is_refused_after_a_restart_too(
-    tmp_path: Path,
-) -> None:
-    options = ("--journal", str(tmp_path / "journal.db"))
-    send = "/v1/sessions/ann/messages"
-    key = {"Idempotency-Key": "k1"}
+    send, key = "/v1/sessions/ann/messages", {"Idempotency-Key": "k1"}
     for number in range(2):
-        with served(*options) as service, client(service) as http:
-            sent = http.post(send, json={"text": "rome 0"}, headers=key, params={"wait": 40})
-            assert (sent.status_code, sent.json()["duplicate"]) == (200, number == 1)
-            other = http.post(send, json={"text": "paris 0"}, headers=key)
-            assert other.status_code == 422
+        async with serving(echo, journal=SqliteJournal(tmp_path / "journal.db")) as ask:
+            sent = await ask.post(send, {"text": "rome"}, headers=key, wait=40)
+            assert (sent.status, sent.json()["duplicate"]) == (200, number == 1)
+            assert sent.json()["outcome"]["turn"] == 1
+            other = await ask.post(send, {"text": "paris"}, headers=key)
+            assert other.status == 422
             assert other.json()["type"] == "urn:wavebreak:problem:message-id-reused"
-            service.process.kill()
 
 
 @pytest.mark.real_time

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def as_the_command() -> Generator[None]:
     """Put back what the command's logging changes."""
-    root, level = logging.getLogger(), logging.getLogger("uvicorn.error").level
-    handlers, root_level = root.handlers[:], root.level
+    names = (None, "uvicorn.error", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    root = logging.getLogger()
+    handlers = root.handlers[:]
     yield
     root.handlers[:] = handlers
-    root.setLevel(root_level)
-    logging.getLogger("uvicorn.error").setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     logger.remove()
     logger.add(sys.stderr)
     logger.disable("wavebreak")

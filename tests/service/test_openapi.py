@@ -49,7 +49,7 @@ async def test_the_document_describes_every_route_its_problems_and_its_security(
                 continue
             assert {"HTTPBearer": []} in operation["security"], where
             problems = [code for code in operation["responses"] if code[0] in "45"]
-            assert {"401", "403", "429"} <= set(problems), where
+            assert {"400", "401", "403", "413", "421", "429", "503"} <= set(problems), where
             for code in problems:
                 content = operation["responses"][code]["content"]
                 assert "application/problem+json" in content or code == "409", (where, code)

@@ -1,0 +1,1 @@
+"""What ``http_storms.py`` does to a service."""
