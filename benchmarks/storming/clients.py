@@ -114,7 +114,10 @@ async def _read(reader: asyncio.StreamReader, until: bytes) -> bytes:
 
 
 def _told(block: str) -> Told | None:
-    fields = dict(line.partition(": ")[::2] for line in block.split("\n") if ": " in line)
+    fields: dict[str, str] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(": ")
+        fields[name] = value
     if "data" not in fields:
         return None
     position = int(fields["id"]) if "id" in fields else None
