@@ -72,12 +72,14 @@ bench: $(VENV)/bench.stamp ## beside asyncio by hand, in a minute; BENCH_ARGS="-
 bench-full: $(VENV)/bench.stamp ## all sizes, and beside what others made; writes docs/benchmarks.json
 	@$(BIN)/python benchmarks/suite.py --full --peers --json $(FIGURES) \
 		--replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
+	@$(BIN)/python benchmarks/where_time_goes.py --sampled --json docs/where_time_goes.json
 
 bench-guard: $(VENV)/bench.stamp ## fails when the hot path has become dearer by more than a third
 	@$(BIN)/python benchmarks/guard.py
 
-docs: $(VENV)/run.stamp ## draw the pictures and tables of the documentation from the code
+docs: $(VENV)/bench.stamp ## draw the pictures and tables of the documentation from the code
 	@$(BIN)/python docs/draw_states.py
+	@$(BIN)/python docs/draw_benchmarks.py --plots
 
 # The tests of the page need Debian's chromium, and are skipped without it.
 $(VENV)/browser.stamp: $(VENV)/made.stamp

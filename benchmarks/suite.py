@@ -43,7 +43,7 @@ from wavebreak.benchmarks.comparing.systems import SYSTEMS
 from wavebreak.benchmarks.comparing.tables import in_terminal, missed, reach_in_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wavebreak.benchmarks.comparing.cases import Case
     from wavebreak.benchmarks.comparing.systems import System
@@ -68,6 +68,7 @@ def suite(
     system: tuple[str, ...] = (),
     runs: int | None = None,
     json: Path | None = None,
+    merge: Annotated[bool, Parameter(negative="")] = False,
     check: Annotated[bool, Parameter(negative="")] = False,
     replay: Path = DATA / "sgd_dev_a.jsonl.gz",
     timing: Path = DATA / "slack_timing_a.csv.gz",
@@ -81,6 +82,7 @@ def suite(
         system: only these systems; may be given several times.
         runs: of each system and case, instead of the form's own number.
         json: where to write the figures.
+        merge: keep what the file has of the cases that are not measured now.
         check: end with status 1 if a bar was measured and is not reached.
         replay: the recorded conversations.
         timing: when people wrote, CSV.
@@ -89,24 +91,26 @@ def suite(
     cases = [one for one in CASES if not case or one.name.startswith(case)]
     if not full:
         cases = [one for one in cases if one.quick is not None]
-    machine = this_machine()
+    before = Report.read(json) if json is not None and merge and json.exists() else None
+    report = Report(
+        form="full" if full else "quick", machine=this_machine(), versions=versions(), cases={}
+    )
+
+    def keep(new: Report) -> Report:
+        if json is not None:  # after each case, so that a run that is broken off is not lost
+            (new if before is None else new.over(before)).write(json)
+        return new
+
     left_out = _left_out(peers=peers, only=system, console=errors)
     try:
-        parts = _measure(cases, left_out, full=full, runs=runs, console=errors)
-        replayed = _replay(replay, timing, full=full) if not case or "G" in case else {}
+        for name, parts in _measure(cases, left_out, full=full, runs=runs, console=errors):
+            report = keep(report.with_case(name, parts))
+        if not case or "G" in case:
+            report = keep(report.with_replay(_replay(replay, timing, full=full)))
     except Odd as odd:
         errors.print(f"[red]{odd}[/]", highlight=False)
         return 2
-    report = Report(
-        form="full" if full else "quick",
-        machine=machine,
-        versions=versions(),
-        cases=parts,
-        replay=replayed,
-    )
     _show(report)
-    if json is not None:
-        report.write(json)
     return int(check and bool(missed(report)))
 
 
@@ -133,7 +137,7 @@ def _measure(
     full: bool,
     runs: int | None,
     console: Console,
-) -> dict[str, dict[str, Part]]:
+) -> Iterator[tuple[str, dict[str, Part]]]:
     columns = (
         TextColumn("{task.description:24}"),
         BarColumn(),
@@ -147,7 +151,6 @@ def _measure(
     def why(system: System) -> str:
         return left_out[system.name]
 
-    found: dict[str, dict[str, Part]] = {}
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=sum(times[c.name] * len(c.systems) for c in cases))
         for case in cases:
@@ -160,10 +163,10 @@ def _measure(
                 wanted=why,
                 after_each=lambda: progress.advance(bar),
             )
-            found[case.name] = {
-                name: part_of(case, runs_of, order) for name, runs_of in measured.items()
-            }
-    return found
+            yield (
+                case.name,
+                {name: part_of(case, runs_of, order) for name, runs_of in measured.items()},
+            )
 
 
 def _replay(conversations: Path, timing: Path, *, full: bool) -> dict[str, dict[str, float]]:

@@ -180,13 +180,13 @@ def module_of(file: str) -> str:
     if file in {"~", ""}:
         return "C code"
     path = Path(file)
-    for root in (BENCHMARKS.parent, BENCHMARKS.parent.resolve()):
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
     parts = path.parts
-    for place in ("wavebreak", "site-packages"):
-        if place in parts:
-            return "/".join(parts[parts.index(place) + 1 :])
+    if "site-packages" in parts:
+        return "/".join(parts[parts.index("site-packages") + 1 :])
+    if path.is_relative_to(BENCHMARKS.parent):
+        return path.relative_to(BENCHMARKS.parent).as_posix()
+    if "wavebreak" in parts:  # by the link that gives the root its name
+        return "/".join(parts[parts.index("wavebreak") + 1 :])
     return "/".join(parts[-2:])
 
 

@@ -90,29 +90,35 @@ def cases(report: Report, letter: str) -> str:
 
 
 def growth(report: Report) -> str:
-    """The cases of H in one table: a row for each size."""
+    """The cases of H: a table for each thing that grows, a row for each size."""
     families: dict[str, dict[str, dict[str, Part]]] = {}
     for name, parts in report.cases.items():
         if name.startswith("H "):
             family, _, size = name.partition(", ")
             families.setdefault(family.removeprefix("H "), {})[size] = parts
-    tables: list[str] = []
-    for family, sizes in families.items():
-        systems = list(dict.fromkeys(system for parts in sizes.values() for system in parts))
-        rows = [
-            [
-                size,
-                *(
-                    short(part.numbers["CPU a turn"].median) if part.numbers else "–"
-                    for system in systems
-                    for part in [parts.get(system, Part())]
-                ),
-            ]
-            for size, parts in sizes.items()
-        ]
-        head = [f"{family}; CPU a turn, µs", *systems]
-        tables.append("\n".join(markdown(head, rows)))
-    return "\n\n".join(tables)
+    return "\n\n".join(_grown(family, sizes) for family, sizes in families.items())
+
+
+def _grown(family: str, sizes: dict[str, dict[str, Part]]) -> str:
+    columns = list(
+        dict.fromkeys(
+            (name, system, number.unit)
+            for parts in sizes.values()
+            for system, part in parts.items()
+            for name, number in part.numbers.items()
+        )
+    )
+    columns.sort(key=lambda column: column[0])
+    rows = [
+        [size, *(_cell(parts.get(system, Part()), name) for name, system, _ in columns)]
+        for size, parts in sizes.items()
+    ]
+    head = [family, *(f"{system}: {name}, {unit}" for name, system, unit in columns)]
+    return "\n".join(markdown(head, rows))
+
+
+def _cell(part: Part, name: str) -> str:
+    return short(part.numbers[name].median) if name in part.numbers else "–"
 
 
 def replay(report: Report) -> str:

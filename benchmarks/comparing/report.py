@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .cases import CASES
 from .environments import PINS
 from .running import python_version
 from .systems import SYSTEMS
@@ -100,6 +101,25 @@ class Report(_Kept):
         part = self.cases.get(case, {}).get(system, Part())
         found = part.numbers.get(name)
         return None if found is None else found.median
+
+    def with_case(self, name: str, parts: dict[str, Part]) -> Self:
+        """Give this one with one case more."""
+        return self.model_copy(update={"cases": {**self.cases, name: parts}})
+
+    def with_replay(self, replay: dict[str, dict[str, float]]) -> Self:
+        """Give this one with what the recorded conversations came to."""
+        return self.model_copy(update={"replay": replay})
+
+    def over(self, before: Self) -> Self:
+        """Give this one with those cases of an earlier one that it has not."""
+        cases = {**before.cases, **self.cases}
+        named = [case.name for case in CASES if case.name in cases]
+        return self.model_copy(
+            update={
+                "cases": {name: cases[name] for name in named},
+                "replay": self.replay or before.replay,
+            }
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -82,6 +82,7 @@ _ALL: Final = (
         "Pykka's interface on one loop",
         environment="async-pykka",
         needs=("async-pykka",),
+        at_most={"C actors, 100,000": 10_000},
         python=(3, 12),
     ),
     System(
@@ -90,7 +91,7 @@ _ALL: Final = (
         "actors in pools, here one on the running loop",
         environment="xoscar",
         needs=("xoscar",),
-        at_most={"C actors, 100,000": 10_000},
+        at_most={"A": 20_000, "C actors, 100,000": 10_000},
     ),
     System(
         "autogen-core",
@@ -98,7 +99,7 @@ _ALL: Final = (
         "agents of a single-threaded runtime",
         environment="autogen-core",
         needs=("autogen-core",),
-        at_most={"C actors, 100,000": 10_000},
+        at_most={"A": 5_000, "B": 5_000, "C actors": 3_000},
     ),
     System(
         "Ray",
@@ -106,7 +107,7 @@ _ALL: Final = (
         "an actor is a process",
         environment="ray",
         needs=("ray",),
-        at_most={"A": 20_000, "B": 2_000, "C actors": 10},
+        at_most={"A": 5_000, "B": 500, "C actors": 4},
         cannot={
             "A loop": "an actor is another process",
             "D": "an actor is a process of some 60 MB: 100 sessions would be 100 of them",
@@ -119,7 +120,7 @@ _ALL: Final = (
         "a graph with a node for each wave, and its memory saver",
         environment="langgraph",
         needs=("langgraph", "langgraph-checkpoint-sqlite"),
-        at_most={"D": 2, "E": 1, "F": 2},
+        at_most={"D after_wave, 1,000": 1, "D": 2, "E": 1, "F": 2},
         cannot={"A": _NO_ACTORS, "B": _NO_ACTORS, "C": _NO_ACTORS},
     ),
     System(

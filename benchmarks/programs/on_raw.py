@@ -160,31 +160,20 @@ async def _converse(session: Session, number: int, talks: Talks, order: Order) -
         await first
 
 
-async def idle_sessions(order: Order) -> Figures:
-    """Look at what sessions hold that were answered once and do nothing."""
-    talks = Talks(order.count)
-    before = memory()
-    sessions = [_session(n, talks, order) for n in range(order.count)]
-    for session in sessions:
-        await session.send("one")
-    held = memory() - before
-    for session in sessions:
-        await session.close()
-    return {"bytes": held / order.count}
-
-
 async def growth(order: Order) -> Figures:
-    """Measure turns beside so many sessions, each of which was answered once."""
+    """Measure turns beside so many sessions, each of which was answered once, and their memory."""
     talks = Talks(order.sessions)
+    before = memory()
     sessions = [_session(n, talks, order) for n in range(order.sessions)]
     for session in sessions:
         await session.send("one")
+    held = memory() - before
     with Meter() as meter:
         for number in range(order.count):
             await sessions[number % order.sessions].send("two")
     for session in sessions:
         await session.close()
-    return {**meter.figures(), "turns": order.count}
+    return {**meter.figures(), "turns": order.count, "bytes": held / order.sessions}
 
 
 if __name__ == "__main__":
@@ -194,7 +183,6 @@ if __name__ == "__main__":
             "ask": ask,
             "spawn": spawn,
             "turns": turns,
-            "idle_sessions": idle_sessions,
             "growth": growth,
         }
     )

@@ -106,19 +106,6 @@ async def _ask(session: Session, text: str) -> None:
     await receipt.outcome()
 
 
-async def idle_sessions(order: Order) -> Figures:
-    """Look at what sessions hold that were answered once and do nothing."""
-    talks = Talks(order.count)
-    async with system_of(talks, order) as system:
-        # What the first sessions bring along by the way is not theirs.
-        await _ask(system.session("0"), "one")
-        before = memory()
-        for number in range(1, order.count):
-            await _ask(system.session(str(number)), "one")
-        held = memory() - before
-    return {"bytes": held / (order.count - 1)}
-
-
 async def rest(order: Order) -> Figures:
     """Look at what sessions hold that were answered and let go: they are on the disk."""
     talks = Talks(2 * order.count)
@@ -143,15 +130,20 @@ def _awake(system: ActorSystem) -> int:
 
 
 async def growth(order: Order) -> Figures:
-    """Measure turns beside so many sessions, each of which was answered once."""
+    """Measure turns beside so many sessions, each of which was answered once, and their memory."""
     talks = Talks(order.sessions)
     async with system_of(talks, order) as system:
-        for number in range(order.sessions):
+        # What the first session brings along by the way is not its own.
+        await _ask(system.session("0"), "one")
+        before = memory()
+        for number in range(1, order.sessions):
             await _ask(system.session(str(number)), "one")
+        held = memory() - before
         with Meter() as meter:
             for number in range(order.count):
                 await _ask(system.session(str(number % order.sessions)), "two")
-    return {**meter.figures(), "turns": order.count}
+    each = held / (order.sessions - 1)
+    return {**meter.figures(), "turns": order.count, "bytes": each}
 
 
 async def history(order: Order) -> Figures:
@@ -184,7 +176,6 @@ if __name__ == "__main__":
             "ask": ask,
             "spawn": spawn,
             "turns": turns,
-            "idle_sessions": idle_sessions,
             "rest": rest,
             "growth": growth,
             "history": history,

@@ -262,6 +262,13 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Report.read(tmp_path / "report.json") == found
 
 
+def test_cases_that_are_measured_again_take_the_place_of_earlier_ones() -> None:
+    before, now = report(F={RAW: 1.0}, B={RAW: 2.0}), report(F={RAW: 3.0})
+    merged = now.over(before)
+    assert list(merged.cases) == ["B", "F"]
+    assert merged.number("F", "no-op turns", RAW) == 3.0
+
+
 @pytest.mark.slow
 def test_the_same_report_gives_the_same_plots(tmp_path: Path) -> None:
     cases = {

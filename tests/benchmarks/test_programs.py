@@ -18,7 +18,6 @@ DO_ALL = {
     "tell from a thread": Order("tell", count=BURST, from_thread=True, sessions=3),
     "ask": Order("ask", count=10),
     "spawn": Order("spawn", count=10),
-    "idle sessions": Order("idle_sessions", count=5),
     "growth": Order("growth", sessions=3, count=6),
 }
 TALKS = {
