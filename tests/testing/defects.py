@@ -154,8 +154,8 @@ def in_fold(event: type, make: Callable[[Any], Any]) -> Patch:
 
 def cleans_up_by_key(_leave: Any) -> Any:
     def leave(self: RuntimeSupervisor, child: Child) -> None:
-        if self._children.pop(child.key, None) and child.successor is not None:
-            self._enter(child.successor)
+        if self._children.pop(child.order.key, None) and child.successor is not None:
+            self._enter(Child(child.successor, self))
 
     return leave
 
@@ -184,7 +184,7 @@ def inherits_the_stop() -> Generator[None]:
 
 def starts_beside(_order: Any) -> Any:
     def order(self: RuntimeSupervisor, start: Any) -> None:
-        self._enter(start)
+        self._enter(Child(start, self))
 
     return order
 
@@ -502,7 +502,9 @@ DEFECTS = (
         "an interruption is a stop", replaced(turns, "_end_unfinished", stops_what_is_interrupted)
     ),
     Defect(
-        "a message is refused while a turn stops", in_table(AfterWave, stopping=messages.reject)
+        "a message is refused while a turn stops",
+        in_table(AfterWave, stopping=messages.reject),
+        script=["a", explorer.Say("b", after=0.1), explorer.Say("c", after=0.05)],
     ),
     Defect(
         "the newest message comes first", replaced(turns, "by_admission", puts_the_newest_first)
