@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .explorer import Exploration, explore, replay
+from .explorer import Exploration
+from .face import explore, replay
 from .facts import Broken, Facts, Ran, Sent
 from .failure import Failure
 from .script import INJECTIONS, MOMENTS, ExploreError, Inject, Restart, Say, Schedule, Stop

@@ -18,15 +18,11 @@ from ...messages.events import (
 )
 from ...messages.reasons import CallStatus, Effect, TurnOutcome
 from ...tools.call import equality_of
+from .names import CALLS, ONCE, PARTIAL, UNDONE
 
 if TYPE_CHECKING:
     from ...messages.records import CallDone, CallStarted
     from .facts import Facts, Ran
-
-CALLS = "completed calls are not run again"
-ONCE = "`once` is never run twice"
-PARTIAL = "partial results reach the next turn"
-UNDONE = "a rollback undoes what was done, the last first"
 
 
 class _Made(NamedTuple):

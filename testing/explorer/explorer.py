@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import inspect
 import random
 import time
-from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
@@ -19,44 +17,30 @@ from ...actors.session import SessionActor
 from ...messages.events import Progressed
 from .facts import EPOCH, Facts
 from .failure import Failure
-from .play import Play, Subject, session_actor_of
+from .invariants import Invariant, check_invariants
+from .play import Play
 from .promises import check
 from .ready_made import Given
 from .room import Room
-from .script import (
-    ALL,
-    STEP,
-    At,
-    ExploreError,
-    Inject,
-    Schedule,
-    checked,
-    fitting,
-    script_of,
-)
+from .schedules import schedules
+from .script import ExploreError, Schedule
 from .shrink import shrunk
 from .stage import Stage
+from .subject import Subject, session_actor_of
 from .timeline import course
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from typing import Self
 
     from ...system import Agent
     from ...tools.tool import Tool
     from .script import Line
 
-    Invariant = Callable[[Facts], object]
     World = Callable[[], dict[str, Any]]
-
-OWN = "an invariant of your own"
-"""The promise that an ``invariant`` function makes."""
 
 COLLECT_AFTER = 20
 """Runs after which what they left is collected; done tasks would be walked through otherwise."""
-
-SYSTEMATIC = 0.7
-"""The part of the schedules that may go to single injections; the rest is drawn."""
 
 SHRINKING = 300
 """Runs that are spent on making a failure short."""
@@ -81,111 +65,6 @@ class Exploration(NamedTuple):
     def per_second(self) -> float:
         """Schedules a second."""
         return self.schedules / self.seconds if self.seconds else 0.0
-
-
-def explore(
-    agent: Agent,
-    script: Sequence[str | Line],
-    *,
-    tools: Iterable[Tool[..., Any]] = (),
-    inject: Iterable[str] = ALL,
-    invariants: Iterable[Invariant] = (),
-    raises: type[Exception] | tuple[type[Exception], ...] = (),
-    world: World = dict,
-    schedules: int = 500,
-    seed: int = 0,
-    seconds: float | None = None,
-    **options: Any,
-) -> Exploration:
-    """Run an agent against a script, and let everything happen to it at every moment.
-
-    First every injection by itself, at every moment, if these are few, then orders and
-    combinations drawn from ``seed``. After each run the promises are looked at. Everything runs in
-    virtual time, in one process; call it from a plain test, not from a coroutine.
-
-    Args:
-        agent: as for ``ActorSystem``; its tools are found by looking at its code.
-        script: what the user does: texts, each after the end of what came before, or ``Say``,
-            ``Stop`` and ``Restart``.
-        tools: those that are not found in the agent's code; those for ``turn.call(name, ...)``.
-        inject: what may happen, keys of ``INJECTIONS``.
-        invariants: called with the ``Facts`` of every run; they raise, or return False, when they
-            do not hold.
-        raises: errors that the agent fails by on purpose; any other that was not injected is
-            one that an interruption has brought out.
-        world: called before every run; gives more options for the system, such as ``deps`` with
-            doubles of their own, so that no run sees what another has done.
-        schedules: how many runs.
-        seed: of the draws; the same seed gives the same runs.
-        seconds: real seconds after which no more runs are begun.
-        options: for ``ActorSystem``: ``policy``, ``deps``, ``session_actor``, ``retry_on`` ...
-
-    Raises:
-        Failure: a promise was not kept; it shows the shortest run in which it is not.
-        ExploreError: an argument cannot be used.
-    """
-    __tracebackhide__ = True
-    kinds = checked(inject)
-    lines = script_of(script)
-    if schedules < 1:
-        msg = f"schedules={schedules!r}: give 1 or more"
-        raise ExploreError(msg)
-    with Explorer(
-        agent,
-        lines,
-        tools=tools,
-        invariants=invariants,
-        raises=raises,
-        world=world,
-        options=options,
-    ) as explorer:
-        return explorer.explore(kinds, schedules, seed, seconds)
-
-
-def replay(
-    agent: Agent,
-    script: Sequence[str | Line],
-    schedule: Schedule,
-    *,
-    tools: Iterable[Tool[..., Any]] = (),
-    invariants: Iterable[Invariant] = (),
-    raises: type[Exception] | tuple[type[Exception], ...] = (),
-    world: World = dict,
-    **options: Any,
-) -> Facts:
-    """Run one schedule again, as a failure of :func:`explore` shows it.
-
-    Args:
-        agent: as for :func:`explore`, like the rest.
-        script: the script of that run.
-        schedule: the schedule.
-        tools: see there.
-        invariants: see there.
-        raises: see there.
-        world: see there.
-        options: see there.
-
-    Returns:
-        What is known of the run, when it kept every promise.
-
-    Raises:
-        Failure: it does not.
-        ExploreError: an argument cannot be used.
-    """
-    __tracebackhide__ = True
-    with Explorer(
-        agent,
-        script_of(script),
-        tools=tools,
-        invariants=invariants,
-        raises=raises,
-        world=world,
-        options=options,
-    ) as explorer:
-        facts = explorer.play(schedule)
-        if facts.broken:
-            raise Failure(facts, explorer.script, explorer.given)
-        return facts
 
 
 class Explorer:
@@ -253,7 +132,7 @@ class Explorer:
             raise ExploreError(msg)
         check(facts)
         self._check_tools(facts)
-        self._check_invariants(facts)
+        check_invariants(facts, self._invariants)
         self._room.clean()
         self._played += 1
         if self._played % COLLECT_AFTER == 0:
@@ -288,26 +167,6 @@ class Explorer:
                     msg = f"tool {call.tool!r} is not watched: give explore(tools=({call.tool},))"
                     raise ExploreError(msg)
 
-    def _check_invariants(self, facts: Facts) -> None:
-        if facts.broken:
-            return
-        for invariant in self._invariants:
-            name = getattr(invariant, "__name__", repr(invariant))
-            try:
-                holds = invariant(facts)
-            except BaseException as error:
-                # What pytest.fail() raises is no Exception; a skip, or Ctrl-C, says nothing.
-                if not isinstance(error, Exception) and type(error).__name__ != "Failed":
-                    raise
-                # pytest puts a whole page into the message of an assertion.
-                words = str(error).partition("\n")[0]
-                facts.breaks(OWN, f"{name}: {words}" if words else f"{name}: {error!r}")
-            else:
-                if inspect.isawaitable(holds):
-                    _refuse_to_await(name, holds)
-                if holds is not None and not holds:
-                    facts.breaks(OWN, name)
-
     # --- exploring ---
 
     def explore(
@@ -321,7 +180,7 @@ class Explorer:
         slow = self._look(Schedule(slow=True))
         played = 2
         systematic = 0
-        for schedule, is_systematic in _schedules(plain, slow, kinds, most, draw):
+        for schedule, is_systematic in schedules(plain, slow, kinds, most, draw):
             if played >= most or (seconds is not None and time.monotonic() - began > seconds):
                 break
             self._look(schedule)
@@ -337,58 +196,6 @@ class Explorer:
             same = course(short) == course(self.play(short.schedule, script))
             raise Failure(short, script, self.given, repeats=same)
         return facts
-
-
-def _refuse_to_await(name: str, result: object) -> None:
-    if inspect.iscoroutine(result):
-        result.close()
-    msg = f"invariant {name} is async: give a plain function, the run is over when it is called"
-    raise ExploreError(msg)
-
-
-def _schedules(
-    plain: Facts, slow: Facts, kinds: Sequence[str], most: int, draw: random.Random
-) -> Iterator[tuple[Schedule, bool]]:
-    """Each injection by itself at every moment, then what is drawn."""
-    single = [*_single(plain, kinds), *_single(slow, kinds)]
-    # If they are too many to play them all, those at the boundaries come first.
-    boundaries = [one for one in single if not one.inject[0].at.startswith(STEP)]
-    others = [one for one in single if one.inject[0].at.startswith(STEP)]
-    draw.shuffle(boundaries)
-    draw.shuffle(others)
-    single = (boundaries + others)[: int(most * SYSTEMATIC)]
-    for schedule in single:
-        yield schedule, True
-    while True:
-        yield _drawn(plain, kinds, draw), False
-
-
-def _single(facts: Facts, kinds: Sequence[str]) -> list[Schedule]:
-    moments = _moments(facts)
-    return [
-        facts.schedule._replace(inject=(Inject(what, str(at)),))
-        for what, at in product(kinds, moments)
-        if fitting(what, (at,))
-    ]
-
-
-def _moments(facts: Facts) -> list[At]:
-    return [At(kind, n) for kind, count in facts.moments.items() for n in range(1, count + 1)]
-
-
-def _drawn(plain: Facts, kinds: Sequence[str], draw: random.Random) -> Schedule:
-    """An order and up to four injections; what is injected makes the run longer."""
-    moments = plain.moments
-    injections: list[Inject] = []
-    for _ in range(draw.choice((0, 1, 2, 2, 3, 4)) if kinds else 0):
-        what = draw.choice(kinds)
-        places = fitting(what, [At(kind, count) for kind, count in moments.items() if count])
-        if not places:
-            continue
-        at = draw.choice(places)
-        injections.append(Inject(what, f"{at.kind} {draw.randint(1, at.number * 3 // 2 + 1)}"))
-    order = draw.getrandbits(32) if draw.random() < 0.8 else None  # noqa: PLR2004
-    return Schedule(order, draw.random() < 0.5, tuple(injections))  # noqa: PLR2004
 
 
 @contextlib.contextmanager

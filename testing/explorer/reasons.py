@@ -8,13 +8,12 @@ from ...messages.errors import MailboxFull, MessageRejected
 from ...messages.events import MessageEnded, TurnEnded
 from ...messages.policies import POLICIES, Aside, Reject, Rollback
 from ...messages.reasons import MessageStatus, Reason, TurnOutcome
+from .names import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .facts import Facts, Sent
-
-ASKED = "nothing ends otherwise than it was asked to"
 
 _DIES = frozenset({"crash", "kill", "restart", "lose", "unsure"})
 """What a runtime may die of; a turn whose runtime keeps dying fails."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import sys
 from functools import partial
-from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ...actors.runtime import AgentReturned, RuntimeActor
 from ...messages.errors import TurnInterrupted
@@ -18,10 +16,11 @@ from ...tools.context import CURRENT
 from ...tools.execution import Prepared
 from ...tools.tool import Tool
 from .facts import Attempt, Ran
+from .finding import tools_of
 from .script import CALL, END, ExploreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterable
 
     from ...actors.turn import Turn
     from ...system import Agent
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 
 LATE = 8.0
 """Virtual seconds that a tool goes on which does not heed its cancellation: more than a grace."""
-
-_LIBRARIES = frozenset({"wavebreak", "pydantic", "pydantic_core", "pykka", "loguru", "pytest"})
-
-_DEPTH = 4
-"""How far from the agent tools are looked for."""
 
 
 class RuntimeDied(BaseException):
@@ -95,7 +89,7 @@ class Stage:
                 return await work(**arguments)
             ran = self._begin(play, tool, arguments)
             try:
-                what = play.moment(CALL)
+                what = play.injections.moment(CALL)
                 if what == "fail":
                     raise ToolFailed("injected")  # noqa: TRY301 - as if the tool itself had
                 if what == "late":
@@ -107,7 +101,7 @@ class Stage:
                 play.ended(ran, "cancelled" if cancelled else "failed")
                 raise
             play.ended(ran, "completed", result)
-            play.moment(END)
+            play.injections.moment(END)
             return result
 
         return watched
@@ -122,7 +116,7 @@ class Stage:
             loop = play.loop
             ran = self._begin(play, tool, arguments)
             try:
-                what = loop.on_loop(partial(play.moment, CALL))
+                what = loop.on_loop(partial(play.injections.moment, CALL))
                 if what == "fail":
                     raise ToolFailed("injected")  # noqa: TRY301 - as if the tool itself had
                 result = work(**arguments)
@@ -132,7 +126,7 @@ class Stage:
                 play.ended(ran, "failed")
                 raise
             play.ended(ran, "completed", result)
-            loop.on_loop(partial(play.moment, END))
+            loop.on_loop(partial(play.injections.moment, END))
             return result
 
         return watched
@@ -234,74 +228,3 @@ async def _stubborn(work: Awaitable[Any]) -> Any:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(left)
     return task.result()
-
-
-# --- finding tools ---
-
-
-def tools_of(agent: Agent) -> list[Tool[..., Any]]:
-    """The tools that an agent's code names: its globals, its closure, what it calls."""
-    found: dict[int, Tool[..., Any]] = {}
-    seen: set[int] = set()
-    looked: list[tuple[Any, int]] = [(agent, 0)]
-    while looked:
-        one, depth = looked.pop()
-        if id(one) in seen or depth > _DEPTH or _is_of_a_library(one):
-            continue
-        seen.add(id(one))
-        if isinstance(one, Tool):
-            tool = cast("Tool[..., Any]", one)
-            found[id(tool)] = tool
-            looked += [(other, depth + 1) for other in _named_by(tool.function)]
-        else:
-            looked += [(other, depth + 1) for other in _named_by(one)]
-    return list(found.values())
-
-
-def _is_of_a_library(thing: Any) -> bool:
-    """Whether it is no code of the program's own, so that no tools of it are in there."""
-    if isinstance(thing, Tool):
-        return False
-    named = thing if isinstance(thing, FunctionType | type) else type(thing)
-    root = str(getattr(named, "__module__", "")).partition(".")[0]
-    if isinstance(thing, list | tuple | set | frozenset | dict):
-        return False
-    return root in _LIBRARIES or root in sys.stdlib_module_names
-
-
-def _named_by(thing: Any) -> Iterator[Any]:
-    if isinstance(thing, FunctionType):
-        yield from _named_by_function(thing)
-    elif inspect.ismethod(thing):
-        yield from (thing.__func__, thing.__self__)
-    elif inspect.isclass(thing):
-        if issubclass(thing, RuntimeActor) and thing is not RuntimeActor:
-            yield from vars(thing).values()
-    elif isinstance(thing, list | tuple | set | frozenset):
-        yield from thing
-    elif isinstance(thing, dict):
-        yield from thing.values()
-    elif not isinstance(thing, ModuleType | str | bytes | int | float):
-        yield from getattr(thing, "__dict__", {}).values()
-        kind = cast("type[object]", type(thing))
-        call: object = getattr(kind, "__call__", None)  # noqa: B004 - the method is looked at
-        if isinstance(call, FunctionType):
-            yield call
-
-
-def _named_by_function(function: FunctionType) -> Iterator[Any]:
-    names: set[str] = set()
-    codes: list[CodeType] = [function.__code__]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    for name in sorted(names):
-        value = function.__globals__.get(name)
-        if isinstance(value, ModuleType):
-            yield from (vars(value)[other] for other in sorted(names) if other in vars(value))
-        elif value is not None:
-            yield value
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # it is not filled yet
-            yield cell.cell_contents
