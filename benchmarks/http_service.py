@@ -204,7 +204,7 @@ def _serve_wavebreak(folder: Path) -> None:
         _tell(int(url.rpartition(":")[2]), token)
 
     system = ActorSystem(agent, journal=SqliteJournal(folder / "journal.db", "FULL"))
-    settings = ServiceSettings(port=0, rate=1e6, burst=1_000_000)
+    settings = ServiceSettings(port=0, rate=1e6, burst=1_000_000, rare_gc=True)
     asyncio.run(serve(system, settings, started=started))
 
 
