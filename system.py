@@ -36,7 +36,7 @@ from .actors.runtime import RuntimeActor, function_runtime
 from .actors.session import SessionActor
 from .actors.session_face import Session, check_key, check_policy
 from .actors.sight import ActiveTurn, active_turns, seen
-from .actors.stop_many import stop_many
+from .actors.stop_many import stop_if, stop_many
 from .actors.turn_engine import Environment
 from .journal.base import LastingJournal, WrittenJournal
 from .journal.memory import MemoryJournal
@@ -678,6 +678,7 @@ class ActorSystem:
         tenant: str = "",
         how: How = Now(),  # noqa: B008 - immutable
         reason: str = "Task cancelled",
+        message_id: str | None = None,
     ) -> Future[StopResult]:
         """Stop the turn of a session if one runs, and start nothing for it if none does.
 
@@ -686,6 +687,7 @@ class ActorSystem:
             tenant: of which tenant.
             how: now, or after its wave.
             reason: in words; told to subscribers and to the next turn.
+            message_id: only a turn that works on this message, looked at when it is stopped.
 
         Returns:
             what it came to, when the turn has ended; ``turn`` is None if none ran.
@@ -694,10 +696,18 @@ class ActorSystem:
             InvalidMessage: an argument cannot be used.
             SystemClosed: the system does not run.
         """
-        session = self.session(session_id, tenant=tenant)
+        session, door = self.session(session_id, tenant=tenant), self._running().door
+        nothing = StopResult(None, None)
         if self.view(session_id, tenant=tenant) is None:
-            return Future.completed(StopResult(None, None), self._running().loop)
-        return session.stop(how, reason=reason)
+            return Future.completed(nothing, door.loop)
+        if message_id is None:
+            return session.stop(how, reason=reason)
+
+        def works_on_it(view: SessionView) -> bool:
+            return any(message.message_id == message_id for message in view.messages)
+
+        stopped = stop_if(door, session.key, works_on_it, how, reason)
+        return stopped.map(lambda result: result or nothing)
 
     def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
         """Call ``handler``, plain or async, with every event of class ``kind``, in order.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..messages.errors import InvalidMessage
+from ..messages.reasons import Backlog
 from .backlog_requests import StopIf
 from .future import Future
 from .mailbox import Envelope, Lane
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
         def cells(self) -> Mapping[SessionKey, Any]:
             """The sessions that are alive."""
             ...
+
+
+def stop_if(
+    gate: Gate,
+    key: SessionKey,
+    predicate: Callable[[SessionView], bool],
+    how: How,
+    reason: str,
+) -> Future[StopResult | None]:
+    """Ask a session to stop if ``predicate`` holds of it when it handles that; None if not."""
+    answer: Future[Any] = Future(gate.loop)
+    request = stop_request(key, how, Backlog.KEEP, reason, answer)
+    gate.put(key, Envelope(StopIf(predicate, request, answer)), Lane.CONTROL)
+    return answer
 
 
 def stop_many(

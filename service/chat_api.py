@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..messages.events import TurnEnded
 from ..messages.message import Attachment
-from ..messages.policies import Now
 from ..messages.reasons import TurnOutcome
 from .feed import Feed, Item
 from .guard import MessageId, Reader, Sender, SessionId, Stopper, Tenant, key_of, tenants_of
@@ -182,9 +181,15 @@ async def cancel(
     known = None if state is None else state.remembered.get(task_id)
     if state is None or known is None or known.outcome is not None:
         raise ProblemError(404, "not-found", "Task not found")
-    session = caller.service.session(key)
-    if not (await session.withdraw(task_id)).done:
-        await session.stop(Now(), reason=CANCELLED)
+    withdrawn = await caller.service.session(key).withdraw(task_id)
+    if not withdrawn.done:
+        # Its turn may have ended meanwhile, and another one run: that is not to be stopped.
+        system = caller.service.system
+        cancelled = await system.cancel_active(
+            log_id, tenant=key.tenant, reason=CANCELLED, message_id=task_id
+        )
+        if cancelled.turn is None:
+            raise ProblemError(404, "not-found", "Task not found")
     return Ok(message="Task cancelled successfully")
 
 

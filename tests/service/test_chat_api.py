@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from wavebreak import ActorSystem, Enqueue, Turn, tool
+import pytest
+
+from wavebreak import ActorSystem, Enqueue, Session, SessionKey, Turn, tool
 from wavebreak.testing import gate
 
 from .asking import serving, system_of
@@ -101,6 +103,31 @@ async def test_a_task_that_waits_is_cancelled_alone() -> None:
             assert len(system_of(ask).active_turns()) == 1
             assert (await ask.post(f"/chat/log1/{second}/cancel")).status == 404
             at_search.let_go()
+
+
+async def test_a_task_that_ends_while_it_is_cancelled_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(ActorSystem(searching, policy=Enqueue())) as ask:
+            first = (await ask.post("/chat/log1/send", HELLO)).json()["task_id"]
+            await at_search.reached()
+            second = (await ask.post("/chat/log1/send", HELLO)).json()["task_id"]
+            system, withdraw = system_of(ask), Session.withdraw
+
+            async def and_then_it_ends(session: Session, message_id: str) -> Any:
+                withdrawn = await withdraw(session, message_id)
+                at_search.let_go(1)
+                await session.outcome(first)
+                await at_search.reached(2)
+                return withdrawn
+
+            monkeypatch.setattr(Session, "withdraw", and_then_it_ends)
+            assert (await ask.post(f"/chat/log1/{first}/cancel")).status == 404
+            assert system.active_turns()[SessionKey("", "log1")].active
+            at_search.let_go()
+            outcome = await system.session("log1").outcome(second)
+            assert outcome.status == "answered"
 
 
 async def test_cleaning_up_lets_go_of_what_is_complete_and_of_nothing_else() -> None:

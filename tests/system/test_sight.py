@@ -77,6 +77,7 @@ async def test_cancelling_the_active_turn_ends_it_now_and_starts_no_session() ->
             assert (await receipt.outcome()).status == "cancelled"
             assert (await system.cancel_active("ann", how=Now())).turn is None
             assert (await system.cancel_active("nobody")).turn is None
+            assert (await system.cancel_active("nobody", message_id="m1")).turn is None
     assert list(await journal.sessions(None, None, 9)) == [SessionKey("", "ann")]
 
 
