@@ -38,7 +38,7 @@ class Intake:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        service, settings = self._service, self._service.settings
+        service = self._service
         started = False
 
         async def noted(message: Message) -> None:
@@ -52,7 +52,7 @@ class Intake:
             if scope["method"] == "HEAD" and not path.endswith("/events"):
                 scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
             self._check(scope, path)
-            body = Body(receive, settings.body_within, settings.max_body)
+            body = Body(receive, service)
             if is_sending(scope, path):
                 await send_by_hand(scope, body, noted, path)
             else:

@@ -14,6 +14,8 @@ from .problems import ProblemError
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
 
+    from .state import Service
+
 _BUCKETS: Final = 10_000
 """Tokens that are remembered; of more, the one that was away longest begins anew."""
 
@@ -74,16 +76,21 @@ def too_large(most: int) -> ProblemError:
 
 
 class Body:
-    """A request's body: no larger than may be, and there within some seconds."""
+    """A request's body: no larger than may be, and there within some seconds.
 
-    __slots__ = ("_complete", "_most", "_receive", "_size", "_until", "_within")
+    Args:
+        receive: where it comes from.
+        service: the service; when it ends, bodies that are not there yet come too late.
+    """
 
-    def __init__(self, receive: Receive, within: float, most: int) -> None:
+    __slots__ = ("_complete", "_receive", "_service", "_size", "_timeout", "_until")
+
+    def __init__(self, receive: Receive, service: Service) -> None:
         self._receive = receive
-        self._within = within
-        self._most = most
+        self._service = service
         self._size = 0
         self._until: float | None = None
+        self._timeout: asyncio.Timeout | None = None
         self._complete = False
 
     async def __call__(self) -> Message:
@@ -94,20 +101,34 @@ class Body:
         """
         if self._complete:
             return await self._receive()
+        service, settings = self._service, self._service.settings
         if self._until is None:
-            self._until = asyncio.get_running_loop().time() + self._within
+            self._until = asyncio.get_running_loop().time() + settings.body_within
+        service.bodies.add(self)
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._until) as self._timeout:
                 message = await self._receive()
         except TimeoutError as error:
-            close = {"Connection": "close"}
-            detail = f"the body did not come within {self._within:g} s"
-            raise _told(ProblemError(408, "too-slow", detail, close)) from error
+            raise _told(self._too_late()) from error
+        finally:
+            service.bodies.discard(self)
         self._size += len(message.get("body", b""))
-        if self._size > self._most:
-            raise _told(too_large(self._most))
+        if self._size > settings.max_body:
+            raise _told(too_large(settings.max_body))
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)
         return message
+
+    def expire(self) -> None:
+        """Wait no longer."""
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    def _too_late(self) -> ProblemError:
+        close = {"Connection": "close"}
+        if self._service.draining:
+            return ProblemError(503, "closing", "the service ends: send it again", close)
+        detail = f"the body did not come within {self._service.settings.body_within:g} s"
+        return ProblemError(408, "too-slow", detail, close)
 
 
 def _told(problem: ProblemError) -> HTTPException:

@@ -114,7 +114,7 @@ _KINDS: Final[Mapping[type[BaseException], tuple[int, str]]] = {
 }
 """The nearest class of an error's ancestry counts."""
 
-_BY_STATUS: Final[Mapping[int, str]] = {408: "too-slow", 413: "too-large"}
+_BY_STATUS: Final[Mapping[int, str]] = {408: "too-slow", 413: "too-large", 503: "closing"}
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

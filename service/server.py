@@ -121,7 +121,7 @@ async def serve(
                 with _collecting(rarely=settings.rare_gc):
                     await _first_of(running, ends.wait(), system.wait_closed())
                 logger.info("the service ends")
-                app.state.service.draining = True
+                app.state.service.drain()
                 # The system closes now, and the server goes on answering meanwhile.
         finally:
             server.should_exit = True

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from loguru import logger
 
-from ..messages.errors import SubscriberTooSlow, WavebreakError
+from ..messages.errors import Detached, SubscriberTooSlow, SystemClosed, WavebreakError
 from .feed import Item, closed
 from .waiting import until_gone
 
@@ -137,11 +137,8 @@ class EventsResponse(Response):
                 item = await self._source.next()
         except TimeoutError:
             return KEEPALIVE_COMMENT if self._counts() else self._last("revoked")
-        except SubscriberTooSlow:
-            return self._last("too_slow")
         except WavebreakError as error:
-            logger.opt(exception=error).warning("a stream of events ends: it cannot be read")
-            return self._last("failed")
+            return self._last(_why(error))
         if item is None:
             return None
         if not self._counts():
@@ -157,6 +154,16 @@ class EventsResponse(Response):
         self._source.close()
         self._source = _Nothing()
         return wire(closed(reason))
+
+
+def _why(error: WavebreakError) -> str:
+    """Why a stream ends, in a word."""
+    if isinstance(error, SubscriberTooSlow):
+        return "too_slow"
+    if isinstance(error, SystemClosed | Detached):
+        return "shutdown"
+    logger.opt(exception=error).warning("a stream of events ends: it cannot be read")
+    return "failed"
 
 
 class _Nothing:

@@ -10,7 +10,7 @@ from ..actors.machine.state import SessionState
 from ..journal.base import BrowsableJournal
 from ..messages.errors import InvalidSetting
 from .feed import Feed
-from .limits import Buckets
+from .limits import Body, Buckets
 from .problems import ProblemError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Service:
         self.streams = 0
         self.waits = 0
         self.requests = 0
+        self.bodies: set[Body] = set()
         self.buckets = Buckets(settings.rate, settings.burst)
 
     def session(self, key: SessionKey) -> Session:
@@ -127,6 +128,12 @@ class Service:
         return Feed(
             key, live, self.journal, standing, after=after, has=has, wanted=wanted, over=over
         )
+
+    def drain(self) -> None:
+        """Refuse new messages from here on, also those of which the bodies are still to come."""
+        self.draining = True
+        for body in tuple(self.bodies):
+            body.expire()
 
     def enter_stream(self) -> None:
         """Count one more stream.

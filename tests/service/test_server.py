@@ -113,6 +113,27 @@ async def test_the_end_closes_streams_and_refuses_messages_before_it_accepts_the
         ]
 
 
+async def test_the_end_waits_for_no_body_and_for_no_stream_that_begins(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as service:
+        reader, writer = await connected(service)
+        head = (
+            "POST /v1/sessions/ann/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n"
+            f"Content-Type: application/json\r\nAuthorization: Bearer {service.token}\r\n\r\n{{"
+        )
+        writer.write(head.encode())
+        async with service.http.sse("/v1/sessions/ann/events") as source:
+            service.stop.set()
+            events = [event.event async for event in source]
+        answer = await reader.read()
+        assert b" 503 " in answer.partition(b"\r\n")[0]
+        assert b"urn:wavebreak:problem:closing" in answer
+        assert events == ["close"]
+        writer.close()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_ten_times_what_may_be_at_work_is_refused_before_it_is_accepted() -> None:
     async with running(most_requests=20, rate=1e6, burst=1_000_000) as service:
 
