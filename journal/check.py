@@ -86,15 +86,15 @@ class Check:
             OSError: it cannot be read.
         """
         yield from self._newest()
-        try:
-            yield from self._file()
-            yield from self._sessions()
-        except apsw.CorruptError as error:
-            yield Problem(
-                "file",
-                f"SQLite cannot read it any further: {error}",
-                "restore it from a backup; `wavebreak journal export` saves what can be read",
-            )
+        for look in (self._file, self._sessions):
+            try:
+                yield from look()
+            except apsw.CorruptError as error:
+                yield Problem(
+                    "file",
+                    f"SQLite cannot read it any further: {error}",
+                    "restore it from a backup; `wavebreak journal export` saves what can be read",
+                )
         self._inspection.confirm()
 
     def _newest(self) -> Iterator[Problem]:

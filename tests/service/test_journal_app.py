@@ -284,6 +284,32 @@ def test_a_file_that_sqlite_cannot_read_is_told_and_the_rest_is_looked_at(
         assert status in {0, 1}
 
 
+def test_of_sessions_whose_page_cannot_be_read_each_is_named_and_the_others_are_saved(
+    closed: Path, tmp_path: Path, journal: Journal
+) -> None:
+    connection = opened(closed)
+    pages: list[Any] = connection.execute(
+        "SELECT pageno FROM dbstat WHERE name = 'history' AND pagetype = 'leaf' ORDER BY path"
+    ).fetchall()
+    connection.close()
+    assert len(pages) > 2, "else it would be all of them"
+    data = bytearray(closed.read_bytes())
+    start = (pages[1][0] - 1) * 4096
+    data[start : start + 4096] = bytes(4096)
+    closed.write_bytes(data)
+    status, answer = journal("check", "-j", closed, "--json")
+    assert status == 1
+    assert answer["sessions"] == MANY + 2, "it goes on behind it"
+    named = [one["session_id"] for one in answer["problems"] if one["where"] == "session"]
+    assert 0 < len(named) < MANY
+    lines = _export(closed, tmp_path / "a.jsonl", journal, status=1)
+    assert lines[-1]["end"] == {
+        "sessions": MANY + 2,
+        "rows": sum("table" in line or "unreadable" in line for line in lines),
+        "damaged": len(named),
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
