@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -173,13 +173,18 @@ class Running(NamedTuple):
         """The entries of the turn, as they are in the journal."""
         return tuple([entry if isinstance(entry, Event) else entry_of(entry) for entry in self.log])
 
+    def _latest_first(self) -> Iterator[Entry]:
+        """The entries from the last one back; only those that are looked at are decoded."""
+        for entry in reversed(self.log):
+            yield entry if isinstance(entry, Event) else entry_of(entry)
+
     @property
     def open(self) -> tuple[CallStarted, ...]:
         """The calls of the last wave that have not ended."""
         if self.wave_done == self.wave:
             return ()
         ended: set[CallId] = set()
-        for entry in reversed(self.entries):
+        for entry in self._latest_first():
             if isinstance(entry, Progressed):
                 if entry.wave_done == self.wave:
                     return ()
@@ -191,7 +196,7 @@ class Running(NamedTuple):
     @property
     def wave_started_at(self) -> float:
         """When the last wave began, in seconds since the epoch."""
-        for entry in reversed(self.entries):
+        for entry in self._latest_first():
             if isinstance(entry, Progressed) and entry.wave:
                 return entry.at
         return 0.0
