@@ -9,7 +9,7 @@ from .actors.backlog_requests import Edited, Withdrawal
 from .actors.counters import Metrics
 from .actors.delivery_stream import DeliveryStream, HeldDelivery
 from .actors.future import Future
-from .actors.requests import RollbackResult, StopResult
+from .actors.requests import DeleteResult, RollbackResult, StopResult
 from .actors.runtime import RuntimeActor
 from .actors.session import SessionActor
 from .actors.session_face import Receipt, Session
@@ -197,6 +197,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterKind",
     "Debounce",
+    "DeleteResult",
     "Delivery",
     "DeliveryKind",
     "DeliveryStream",

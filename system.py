@@ -390,6 +390,11 @@ class ActorSystem:
                 except pykka.ActorDeadError:
                     logger.debug("delivery {} stays in the outbox", delivery.delivery_id)
 
+        def forget(key: SessionKey) -> None:
+            runtimes.forget(key)
+            outbound.forget(key)
+            self._bulletin.forget(key)
+
         services = Services(
             journal=self._journal,
             rules=self._rules,
@@ -398,6 +403,7 @@ class ActorSystem:
             now=now,
             new_uid=lambda: secrets.token_hex(8),
             runtimes=runtimes.place.hand,
+            forget=forget,
             deliver=deliver,
             report=door.report,
             dead_letter=self._bulletin.keep,

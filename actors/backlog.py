@@ -192,6 +192,8 @@ class BacklogActor(AnsweringActor):
                 raise  # it is we who let go of it; whoever else cancels it, its message has to end
             logger.opt(exception=raised).error("the aside handler of {} failed", self)
             error = in_words(raised)
+        if not self.state.uid:
+            return  # the session was deleted meanwhile
         done = AsideDone(self._services.now(), message.message_id, text, error)
         with contextlib.suppress(pykka.ActorDeadError):  # the next incarnation asks again
             self.hand(done)

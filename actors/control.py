@@ -15,6 +15,7 @@ from ..messages.commands import TokenCancelled
 from ..messages.policies import AfterWave, Now, Rollback, fences
 from ..messages.text import storable
 from ..tools.cancellation import CancellationToken
+from .backlog_requests import TakeRequest
 from .mailbox import Envelope, Lane
 from .requests import Barrier
 
@@ -27,10 +28,29 @@ if TYPE_CHECKING:
     from ..messages.policies import Way
     from ..messages.reasons import Reason
     from ..messages.records import PartialResults
-    from .backlog_requests import TakeRequest
     from .mailbox import Mailbox
     from .recorded import RecordedActor
     from .runtime import RuntimeActor
+
+
+class _Nobody:
+    """In the place of a session that was deleted."""
+
+    __slots__ = ()
+
+    def hand(self, message: object) -> None:
+        """Take a report, which is of no use to anybody."""
+        if isinstance(message, TakeRequest) and not message.taken.done():
+            message.taken.set_result(())
+
+    pass_on = hand
+
+    def drain(self) -> bool:
+        """Nothing waits."""
+        return True
+
+    def partial_results(self, _fence: Fence, _further: Progress | None) -> None:
+        """Nothing is known."""
 
 
 class RuntimeControl:
@@ -78,7 +98,7 @@ class RuntimeControl:
         self.commit: Commit | None = None
         self.on_told: Callable[[Way], None] | None = None
         self.runtime: RuntimeActor | None = None
-        self._session = session
+        self._session: RecordedActor | _Nobody = session
         self._now = now
         self._token: CancellationToken | None = None
         self._take_back: Callable[[], None] | None = None
@@ -156,6 +176,10 @@ class RuntimeControl:
         return self._session.partial_results(self.fence, further)
 
     # --- the session's side ---
+
+    def forget(self) -> None:
+        """The session was deleted: nobody is told anything, and nothing brings it back."""
+        self._session = _Nobody()
 
     def admit(self, wave: int, commit: Commit) -> None:
         """The beginning of ``wave`` is recorded, and durable when ``commit`` is done."""

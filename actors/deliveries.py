@@ -82,6 +82,11 @@ class Deliveries(OutboundActor):
         if self._taker is None:
             self._start_worker()
 
+    def forget(self, key: SessionKey) -> None:
+        """It is not the turn of this session; it has nothing on its way."""
+        if key in self._due:
+            self._due.remove(key)
+
     async def _finish(self, bound: float) -> None:
         until = self._loop.time() + bound
         while (left := until - self._loop.time()) > 0:
@@ -133,16 +138,18 @@ class Deliveries(OutboundActor):
             delivery = queue[0]
             error = await self._try(delivery)
             if error:
-                error = await self._try_again(delivery, error)
+                error = await self._try_again(queue, delivery, error)
             if not queue or queue[0] is not delivery:
-                return  # it swallowed its cancellation, and the next life has done it meanwhile
+                # It swallowed its cancellation, and the next life has done it meanwhile; or the
+                # session was deleted.
+                return
             del queue[0]
             self._ended(key, delivery, error)
         # By identity: another queue of the session may be there by now.
         if self._queues.get(key) is queue:
             del self._queues[key]
 
-    async def _try_again(self, delivery: Delivery, error: str) -> str:
+    async def _try_again(self, queue: list[Delivery], delivery: Delivery, error: str) -> str:
         """Try until it is delivered or given up; the last error in words, or nothing."""
         rules = self._rules
         for attempt in range(1, rules.attempts + 1):
@@ -150,6 +157,8 @@ class Deliveries(OutboundActor):
             if attempt < rules.attempts:
                 self._give_place()
                 await asyncio.sleep(rules.retry_after(attempt))
+                if not queue:
+                    break
                 error = await self._try(delivery)
                 if not error:
                     break

@@ -62,6 +62,19 @@ class Handout(Outbound):
         self.takers: deque[Take] = deque()
         self.streams: WeakSet[DeliveryStream] = WeakSet()
 
+    def forget(self, key: SessionKey) -> None:
+        """A session was deleted: who holds a delivery of it holds nothing that counts."""
+        queue = self.queues.get(key)
+        if queue:
+            id_ = queue[0].delivery_id
+            del self.keys[id_]
+            self.failed.pop(id_, None)
+            self.ready.pop(key, None)
+            held = self.held.pop(id_, None)
+            if held is not None:
+                held.stream.holds -= 1
+        super().forget(key)
+
     async def end(self) -> None:
         """End the streams, if the system does; between two lives of the actor they go on."""
         if not self.place.ends:
@@ -124,6 +137,11 @@ class HandingOut(OutboundActor):
         self._out.keys[self._queues[key][0].delivery_id] = key
         self._out.ready[key] = None
         self._hand_out()
+
+    def forget(self, _key: SessionKey) -> None:
+        """Who held a delivery of that session may have another."""
+        self._hand_out()
+        self._look_whether_finished()
 
     def _on_take(self, take: Take) -> None:
         stream, answer = take

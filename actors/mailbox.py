@@ -260,6 +260,39 @@ class Mailbox:
         with self._lock:
             return len(self._rest())
 
+    def sift(self, stays: Callable[[Envelope], bool]) -> list[Envelope]:
+        """Take out, in the order of reading, what does not stay; on the loop's thread.
+
+        Args:
+            stays: asked of each envelope that waits; it puts nothing.
+        """
+        out: list[Envelope] = []
+        with self._lock:
+            lasts: list[Envelope | None] = [None, None, None]
+            before: Envelope | None = None
+            lane = 0
+            ends = (self._last_control, self._last_supervision, self._last_ordinary)
+            envelope = self.first
+            while envelope is not None:
+                behind = envelope.next
+                while ends[lane] is None:
+                    lane += 1
+                if stays(envelope):
+                    lasts[lane] = before = envelope
+                else:
+                    out.append(envelope)
+                    envelope.next = None
+                    self._ordinary -= lane == Lane.ORDINARY
+                    if before is None:
+                        self.first = behind
+                    else:
+                        before.next = behind
+                if envelope is ends[lane]:
+                    lane += 1
+                envelope = behind
+            self._last_control, self._last_supervision, self._last_ordinary = lasts
+        return out
+
     def close(self) -> list[Envelope]:
         """Take no more messages from now on, and hand back those that were left.
 

@@ -80,6 +80,18 @@ class Outbound:
         self.delivered: dict[DeliveryId, DeliveryDone] = {}
         self.workers: set[asyncio.Task[None]] = set()
 
+    def forget(self, key: SessionKey) -> None:
+        """A session was deleted: deliver nothing of it but what is with its channel already."""
+        queue = self.queues.pop(key, None)
+        if queue is not None:
+            queue.clear()
+        self.place.mailbox.sift(
+            lambda one: not (isinstance(one.message, HandOver) and one.message.key == key)
+        )
+        actor = self.place.actor
+        if actor is not None and self.place.is_alive():
+            actor.forget(key)
+
     async def end(self) -> None:
         """Stop trying; what was not delivered is still in the sessions' outboxes."""
         workers = tuple(self.workers)
@@ -122,6 +134,10 @@ class OutboundActor(AsyncioActor):
 
     def _is_due(self, key: SessionKey) -> None:
         """A session has its first delivery on the way."""
+        raise NotImplementedError
+
+    def forget(self, key: SessionKey) -> None:
+        """A session has nothing on the way any more: it was deleted."""
         raise NotImplementedError
 
     def _rest(self) -> None:

@@ -42,12 +42,13 @@ from .ledger import partial_results
 from .machine.courtesy import notice_due
 from .machine.draft import Decision
 from .machine.evolve import fold
-from .machine.state import Rules, SessionState, Status, due, view_of
+from .machine.state import Rules, SessionState, Status, begun, due, view_of
 from .machine.table import decide
 from .mailbox import Envelope, Lane
 from .release import Releases
 from .requests import (
     AbandonRuntime,
+    EndRuntime,
     StartCompensation,
     StartRuntime,
 )
@@ -78,6 +79,7 @@ class Services(NamedTuple):
         now: the clock, in seconds since the epoch.
         new_uid: makes up a session's uid.
         runtimes: tells the runtime supervisor.
+        forget: has whoever does something for a session forget it.
         deliver: hands a delivery on, once it may leave.
         report: tells a session, also one that was let go.
         dead_letter: keeps what was given up.
@@ -95,7 +97,8 @@ class Services(NamedTuple):
     hub: EventHub
     now: Callable[[], float]
     new_uid: Callable[[], str]
-    runtimes: Callable[[StartRuntime | AbandonRuntime | StartCompensation], None]
+    runtimes: Callable[[StartRuntime | AbandonRuntime | EndRuntime | StartCompensation], None]
+    forget: Callable[[SessionKey], None]
     deliver: Callable[[SessionKey, Delivery], None]
     report: Callable[[SessionKey, object], None]
     dead_letter: Callable[[DeadLetter], None]
@@ -107,7 +110,7 @@ class Services(NamedTuple):
     aside: Callable[[SessionMessage, SessionView], Any] | None = None
 
 
-class _JournalLost(NamedTuple):
+class JournalLost(NamedTuple):
     """The journal could not say whether it has what was appended."""
 
     error: Exception
@@ -188,7 +191,9 @@ class RecordedActor(AsyncioActor):
 
     def _recover(self, recorded: Recorded) -> None:
         snapshot = recorded.snapshot
-        state = snapshot if isinstance(snapshot, SessionState) else self.state
+        state = begun(self._key, recorded.floor)
+        if isinstance(snapshot, SessionState):
+            state = snapshot
         try:
             state = fold(state, recorded.entries)
         except Exception as error:  # noqa: BLE001 - this session is quarantined, no other
@@ -371,11 +376,11 @@ class RecordedActor(AsyncioActor):
     def _journal_lost(self, error: Exception) -> None:
         """Nobody can say what the journal has: end, so that the next incarnation folds it."""
         with contextlib.suppress(pykka.ActorDeadError):  # there is none: the system closes
-            self.actor_inbox.put(Envelope(_JournalLost(error)), Lane.CONTROL)
+            self.actor_inbox.put(Envelope(JournalLost(error)), Lane.CONTROL)
 
     # at once, within the process
 
-    def _on_journal_lost(self, lost: _JournalLost, _stamp: int) -> None:
+    def _on_journal_lost(self, lost: JournalLost, _stamp: int) -> None:
         raise lost.error
 
     # --- time ---
@@ -436,5 +441,5 @@ class RecordedActor(AsyncioActor):
     RECORDED: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
         TimeIsUp: _on_time_is_up,
         _Redeliver: _on_redeliver,
-        _JournalLost: _on_journal_lost,
+        JournalLost: _on_journal_lost,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pykka
@@ -10,7 +11,7 @@ from .mailbox import Envelope
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic import BaseModel
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..messages.records import CallRecord
     from .control import RuntimeControl
     from .future import Future
-    from .machine.state import SessionState
+    from .machine.state import Remembered, SessionState
     from .session_face import Receipt
     from .turn_engine import TurnInput
 
@@ -108,6 +109,31 @@ class RollbackAgain(NamedTuple):
     request: RollbackRequest
     rolled_back: Future[RollbackResult]
     turn: int
+
+
+class DeleteResult(NamedTuple):
+    """What was given up for a session to be deleted.
+
+    Args:
+        turn: the turn that ran, or None when none ran.
+        message_ids: the messages that had not ended; they are cancelled, with the reason deleted.
+    """
+
+    turn: int | None
+    message_ids: tuple[str, ...]
+
+
+class DeleteRequest(NamedTuple):
+    """Forget the session; from within its turn the answer does not wait for the turn's end.
+
+    Args:
+        ends: how messages have ended, if all was erased at the first try, which nobody confirmed.
+    """
+
+    grace: float
+    from_within: bool
+    deleted: Future[DeleteResult]
+    ends: Mapping[str, Remembered] = MappingProxyType({})
 
 
 class OutcomeRequest(NamedTuple):
@@ -200,6 +226,20 @@ class StartCompensation(NamedTuple):
     key: SessionKey
     call: CallRecord
     report: Callable[[CompensationDone], object]
+
+
+class EndRuntime(NamedTuple):
+    """To the runtime supervisor: the runtime of this attempt was told to end, at once.
+
+    Args:
+        within: seconds that it has for that; then it is abandoned.
+        over: told when it has ended, or is abandoned.
+    """
+
+    key: SessionKey
+    control: RuntimeControl
+    within: float
+    over: Callable[[], object]
 
 
 class AbandonRuntime(NamedTuple):

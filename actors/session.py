@@ -6,7 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 from loguru import logger
@@ -38,6 +38,7 @@ from ..messages.reasons import Reason, TurnOutcome
 from .answering import AnsweringActor
 from .backlog import BacklogActor
 from .control import RuntimeControl
+from .deleting import DeletingActor, Hook
 from .exit import NORMAL, Exit
 from .machine.history import unanswered
 from .machine.reports import advance
@@ -46,6 +47,7 @@ from .recorded import RecordedActor, Services
 from .requests import (
     AbandonRuntime,
     Barrier,
+    DeleteRequest,
     Look,
     LookRequest,
     StartCompensation,
@@ -63,14 +65,7 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 
-class _Hook(NamedTuple):
-    """A program's hook, to be called as a message of its own."""
-
-    function: Callable[[Any], Any]
-    argument: Any
-
-
-class SessionActor(BacklogActor):
+class SessionActor(DeletingActor):
     """One conversation: decides what a message does, records it, and carries it out.
 
     Subclass it for hooks (``on_start``, ``on_stop``, ``on_failure``, ``on_receive`` for messages
@@ -78,7 +73,7 @@ class SessionActor(BacklogActor):
     ``on_turn_ended``), and give the class to ``ActorSystem(..., session_actor=...)``.
     """
 
-    __slots__ = ("_control", "_letters", "_messages", "_told_at")
+    __slots__ = ("_letters", "_messages", "_told_at")
 
     def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
         super().__init__(key, services, mailbox)
@@ -184,7 +179,7 @@ class SessionActor(BacklogActor):
             self._control.ended = True
         self._apply(command)
 
-    async def _on_hook(self, hook: _Hook, _stamp: int) -> None:
+    async def _on_hook(self, hook: Hook, _stamp: int) -> None:
         try:
             result = hook.function(hook.argument)
             if inspect.isawaitable(result):
@@ -339,11 +334,11 @@ class SessionActor(BacklogActor):
         kind, left = type(self), event.partial_results
         interrupted = event.outcome is TurnOutcome.INTERRUPTED and left is not None
         if interrupted and kind.on_interrupted is not SessionActor.on_interrupted:
-            self._later(_Hook(self.on_interrupted, left))
+            self._later(Hook(self.on_interrupted, left))
         if kind.on_turn_ended is not SessionActor.on_turn_ended:
-            self._later(_Hook(self.on_turn_ended, event))
+            self._later(Hook(self.on_turn_ended, event))
 
-    def _later(self, hook: _Hook) -> None:
+    def _later(self, hook: Hook) -> None:
         """Call a program's hook as a message of its own, which may take its time."""
         self.actor_inbox.put(Envelope(hook), Lane.SUPERVISION)
 
@@ -379,7 +374,8 @@ class SessionActor(BacklogActor):
         Barrier: _on_barrier,
         LookRequest: _on_look,
         Streamed: _on_streamed,
-        _Hook: _on_hook,
+        Hook: _on_hook,
+        DeleteRequest: DeletingActor._on_delete,  # noqa: SLF001 - as above
     }
 
     _DIRECT: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {

@@ -20,6 +20,7 @@ from .future import Future
 from .histories import check_limit
 from .mailbox import Envelope, Lane
 from .requests import (
+    DeleteRequest,
     HeardRequest,
     HistoryRequest,
     LookRequest,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
     from .hub import EventStream
-    from .requests import Look, RollbackResult, StopResult
+    from .requests import DeleteResult, Look, RollbackResult, StopResult
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,7 +56,9 @@ class Gate(Protocol):
         """The loop that sessions live on."""
         ...
 
-    def put(self, key: SessionKey, envelope: Envelope, lane: Lane = ...) -> None:
+    def put(
+        self, key: SessionKey, envelope: Envelope, lane: Lane = ..., *, bounded: bool = ...
+    ) -> None:
         """Put an envelope into a session's mailbox."""
         ...
 
@@ -285,15 +288,36 @@ class Session(BacklogFace):
             InvalidMessage: an argument cannot be used.
             SystemClosed: the system does not run.
         """
-        number = isinstance(grace, int | float) and not isinstance(grace, bool)
-        if not number or not 0 <= grace < inf:
-            msg = f"grace={grace!r}: give seconds, 0 or more"
-            raise InvalidMessage(msg)
+        _check_grace(grace)
         check_text("reason", reason)
         done: Future[RollbackResult] = SessionFuture(self.key, self._gate.loop)
         request = RollbackRequest(float(grace), reason, is_within(self.key), done)
         self._gate.put(self.key, Envelope(request))
         return done
+
+    def delete(self, grace: float = 5.0) -> Future[DeleteResult]:
+        """Forget the session, with all that was said and done in it; docs/durability.md has more.
+
+        A running turn is cut off as by ``Now``, and what waits is cancelled, both with the reason
+        ``deleted``. What was sent before is deleted, what is sent from here on begins a new
+        session. Done when nothing of it is left on the disk, and the turn's calls have ended or
+        are abandoned; inside that turn, which ends there, as soon as all is erased.
+
+        A session that is not there is no error, and one whose journal cannot be read is deleted
+        as well.
+
+        Args:
+            grace: seconds that calls which were cancelled have to end in.
+
+        Raises:
+            InvalidMessage: ``grace`` cannot be used.
+            SystemClosed: the system does not run.
+        """
+        _check_grace(grace)
+        deleted: Future[DeleteResult] = SessionFuture(self.key, self._gate.loop)
+        request = DeleteRequest(float(grace), is_within(self.key), deleted)
+        self._gate.put(self.key, Envelope(request), bounded=False)
+        return deleted
 
     def tell(self, message: object) -> None:
         """Send the session's actor a message of your own, for its ``on_receive``; not durable."""
@@ -418,6 +442,13 @@ def check_policy(policy: object) -> None:
             f"policy={policy!r} is no policy: use AfterWave(), Now(), Enqueue() and so on as they "
             "are, or a function of (message, view) that chooses one"
         )
+        raise InvalidMessage(msg)
+
+
+def _check_grace(grace: object) -> None:
+    number = isinstance(grace, int | float) and not isinstance(grace, bool) and grace
+    if number is False or not 0 <= number < inf:
+        msg = f"grace={grace!r}: give seconds, 0 or more"
         raise InvalidMessage(msg)
 
 

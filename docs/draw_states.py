@@ -28,6 +28,7 @@ from wavebreak.messages.commands import (
     Command,
     CompensationDone,
     Courtesy,
+    Delete,
     Edit,
     Heard,
     Open,
@@ -231,7 +232,8 @@ def _commands(state: SessionState) -> Iterator[Command]:
     yield Resume(at)
     yield Take(at, fence)
     yield UndoTurn(at, 5.0, "")
-    yield CompensationDone(at, BOOKED.call_id, None)
+    yield CompensationDone(at, BOOKED.call_id, None, BOOKED.idempotency_key)
+    yield Delete(at, 5.0)
     yield Shutdown(at, AfterWave())
     yield TokenCancelled(at, fence, "")
     yield TimeIsUp(at)

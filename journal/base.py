@@ -49,10 +49,26 @@ class Recorded(NamedTuple):
     Args:
         snapshot: the state as it was given to :meth:`Journal.snapshot`; None if there is none.
         entries: the entries after the snapshot, in order.
+        floor: above it lie the positions, and the epochs, of what was begun under this key; 0
+            unless a session of the key was erased.
     """
 
     snapshot: object | None
     entries: Sequence[Entry]
+    floor: int = 0
+
+
+class Erased(NamedTuple):
+    """That a session is erased.
+
+    Args:
+        commit: when it is durable; what is begun under the key then is new.
+        clean: when nothing of it can be found any more where it was, either; it has no error but
+            that of ``commit``.
+    """
+
+    commit: Commit
+    clean: Commit
 
 
 class Journal(Protocol):
@@ -92,6 +108,20 @@ class Journal(Protocol):
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Remember the session's state, so that the entries so far need not be folded again."""
+        ...
+
+    def erase(
+        self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
+    ) -> Erased:
+        """Forget a session, all of it or nothing.
+
+        Args:
+            key: the session; one that is not known is no error.
+            above: what is begun under the key later has its positions and epochs above this, and
+                above everything that was recorded.
+            unless_after: leave it alone if something waits for it, or was written of it since
+                then (in seconds since the epoch).
+        """
         ...
 
     def load(self, key: SessionKey) -> Recorded | Awaitable[Recorded]:

@@ -188,9 +188,10 @@ def _gap(found: Found) -> str:
     if not snapshots and not rows:
         is_gone = found.rows["history"] or found.unfinished
         return "everything of it is gone but its history and its name" if is_gone else ""
-    covered = snapshots[0].row_id - found.first if snapshots else 0
+    covered = snapshots[0].row_id - found.first if snapshots else found.floor
     # Of what a snapshot covers the last entries may be kept, for those who look.
-    position = min(covered, rows[0].row_id - found.first - 1) if rows else covered
+    kept = bool(snapshots and rows)
+    position = min(covered, rows[0].row_id - found.first - 1) if kept else covered
     waits = 0
     for row in rows:
         at = row.row_id - found.first

@@ -12,7 +12,7 @@ from loguru import logger
 
 from ..messages.errors import JournalBusy, JournalFull
 from .base import WriterLife
-from .writer import DEFINITE, OF_ONE, Lost
+from .writer import DEFINITE, OF_ONE, Erasure, Lost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,12 @@ class _Gone(NamedTuple):
     """Nobody can say whether these were written."""
 
     items: Sequence[Item]
+    error: Exception
+
+
+class _Later(NamedTuple):
+    """All is written, but there may be traces in the file of what was erased."""
+
     error: Exception
 
 
@@ -72,6 +78,7 @@ class Committer:
         self._last: dict[SessionKey, Commit] = {}
         self._at_work = False
         self._is_due = False
+        self._erased: deque[tuple[Commit, int]] = deque()  # in the thread, but for looking
         self._held: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._delay = _TRY_AGAIN[0]
@@ -144,31 +151,37 @@ class Committer:
     def _start(self) -> None:
         self._is_due = False
         self._timer = None
-        if not self._at_work and (self._queue or self._reopened):
+        if not self._at_work and (self._queue or self._reopened or self._erased):
             self._at_work = True
             work = self._loop.run_in_executor(self._pool, self._work)
             work.add_done_callback(self._ended)
 
-    def _work(self) -> _Held | _Gone | None:
+    def _work(self) -> _Held | _Gone | _Later | None:
         """In the writer's thread: write as long as something waits."""
         queue, writer = self._queue, self._writer
-        while queue or self._reopened is not None:
+        while queue or self._reopened is not None or self._erased:
             try:
                 writer.reopen()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 return _Held((), error)
             self._tell_opened()
             items = [queue.popleft() for _ in range(len(queue))]
-            if not items:
+            if not (items or self._erased):
                 return None  # it was only to be opened
             try:
-                self._write(items)
+                if items:
+                    self._write(items)
             except DEFINITE as error:
                 return _Held(items, error)
             except Lost as lost:
                 cause = lost.__cause__
                 return _Gone(items, cause if isinstance(cause, Exception) else lost)
             writer.tidy()
+            if self._erased:
+                try:
+                    self._clean()
+                except apsw.Error as error:
+                    return _Later(error)
         return None
 
     def _write(self, items: list[Item]) -> None:
@@ -177,7 +190,19 @@ class Committer:
         except OF_ONE:
             self._write_one_by_one(items)
         else:
-            self._loop.call_soon_threadsafe(self._written, items)
+            self._tell_written(items)
+
+    def _tell_written(self, items: Sequence[Item]) -> None:
+        if self._writer.has_erased:
+            self._writer.has_erased = False
+            until = self._writer.until_clean()
+            self._erased += ((item.clean, until) for item in items if isinstance(item, Erasure))
+        self._loop.call_soon_threadsafe(self._written, items)
+
+    def _clean(self) -> None:
+        cleaned = self._writer.clean()
+        while self._erased and self._erased[0][1] <= cleaned:
+            self._loop.call_soon_threadsafe(self._erased.popleft()[0].complete)
 
     def _write_one_by_one(self, items: list[Item]) -> None:
         """One of them cannot be written: that one, and what follows on it, alone is lost."""
@@ -191,7 +216,10 @@ class Committer:
                 except OF_ONE as its_own:
                     error = failed[item.key] = its_own
             del items[0]  # not before: what raised, and is tried again, is still among them
-            self._loop.call_soon_threadsafe(self._written, (item,), error)
+            if error is None:
+                self._tell_written((item,))
+            else:
+                self._loop.call_soon_threadsafe(self._written, (item,), error)
 
     def _tell_opened(self) -> None:
         if self._reopened is not None:
@@ -213,8 +241,11 @@ class Committer:
         else:
             # Before anybody is told: who is may append at once.
             self._lost.update({item.key: error for item in items})
-        for key, _, data, *_, commit in items:
+        for item in items:
+            key, _, data, *_, commit = item
             self._pending_bytes -= len(data)
+            if error is not None and isinstance(item, Erasure):
+                item.clean.complete(error)
             if self._last.get(key) is commit:
                 del self._last[key]
             try:
@@ -222,7 +253,7 @@ class Committer:
             except Exception as raised:  # noqa: BLE001 - the others are told all the same
                 logger.opt(exception=raised).error("what waited for session {} failed", key)
 
-    def _ended(self, work: asyncio.Future[_Held | _Gone | None]) -> None:
+    def _ended(self, work: asyncio.Future[_Held | _Gone | _Later | None]) -> None:
         self._at_work = False
         if work.cancelled():
             return
@@ -232,6 +263,9 @@ class Committer:
             self._lose(ended)
         elif isinstance(ended, _Held):
             self._hold(ended)
+        elif isinstance(ended, _Later) and not self._queue:
+            logger.debug("the journal is to be gone through later: {}", ended.error)
+            self._timer = self._loop.call_later(_TRY_AGAIN[0], self._start)
         elif self._queue:
             self._start()
         if self._rests is not None and not self._rests.done():
@@ -260,9 +294,9 @@ class Committer:
     async def finish(self) -> None:
         """Write what waits; what cannot be written is given up."""
         tries = 0
-        while self._queue or self._at_work or self._reopened:
+        while self._queue or self._at_work or self._reopened or self._erased:
             if not self._at_work:
-                tries += self._held is not None or self._reopened is not None
+                tries += not self._queue or self._held is not None or self._reopened is not None
                 if tries > _LAST_TRIES:
                     break
                 self._stop_timer()
@@ -276,6 +310,11 @@ class Committer:
             self._queue.clear()
             logger.error("{} entries could not be written to the journal: {}", len(items), error)
             self._written(items, error)
+        if self._erased:
+            logger.warning("the journal was closed before it was gone through for what is erased")
+            for clean, _ in self._erased:
+                clean.complete()
+            self._erased.clear()
         self._opened()
 
     def _stop_timer(self) -> None:

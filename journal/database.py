@@ -62,6 +62,10 @@ class Database(Protocol):
         """Move what is in the ``-wal`` file into the main one."""
         ...
 
+    def release_memory(self) -> None:
+        """Keep as little of the file in memory as possible."""
+        ...
+
     def close(self, force: bool = False) -> None:
         """Let go of the file."""
         ...

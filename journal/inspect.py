@@ -15,7 +15,7 @@ from .base import Recorded
 from .codec import Codec, checked
 from .place import ProcessLock
 from .rows import TABLES, Found, read_sessions
-from .schema import BUSY_TIMEOUT, POSITIONS, refuse_what_is_no_journal
+from .schema import BUSY_TIMEOUT, POSITIONS, version_of
 from .wal import Wal, read_wal
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Inspection:
                 self.connection: Database = self._rest.connection
             else:
                 self.connection = _connected(path)
-            is_new = refuse_what_is_no_journal(self.connection, path)
+            is_new = not version_of(self.connection, path)
         except JournalError:
             self.close()
             raise
@@ -266,7 +266,7 @@ class Inspection:
         # Those that the snapshot covers are there for who looks at what happened.
         rows = [row for row in found.rows["entry"] if row.row_id > behind]
         entries: Sequence[Entry] = self.codec.read_entries(rows, what) if rows else []
-        return Recorded(snapshot, entries)
+        return Recorded(snapshot, entries, found.floor)
 
     def kept(self, found: Found) -> Sequence[Entry]:
         """The entries that are there, also those that a snapshot covers.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..messages.events import Progressed
-from .base import Commit, Recorded
+from .base import Commit, Erased, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..messages.events import Entry, Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
+
+
+_FLOORS: Final = 10_000
+"""Sessions that were erased and of which the last position is kept."""
 
 
 class MemoryJournal:
@@ -42,6 +46,10 @@ class MemoryJournal:
         self._older: dict[SessionKey, deque[Entry]] = {}
         """Entries that the snapshots stand for."""
         self._history: dict[SessionKey, deque[HistoryEntry]] = {}
+        self._floors: dict[SessionKey, int] = {}
+        """The last positions of sessions that were erased, ..."""
+        self._floor = 0
+        """... and of those of which the own one is forgotten, the highest."""
         self._committed = Commit(done=True)
 
     @property
@@ -81,9 +89,36 @@ class MemoryJournal:
                 older = self._older[key] = deque(maxlen=self._keep_entries)
             older += entries
 
+    def erase(
+        self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
+    ) -> Erased:
+        """Forget a session."""
+        if key in self._snapshots or key in self._entries:
+            self._floors[key] = max(above, self._newest(key))
+            for kept in (self._snapshots, self._entries, self._older, self._history):
+                kept.pop(key, None)
+            if len(self._floors) > _FLOORS:
+                # What is begun anew is above all that was ever erased, so nobody needs to know.
+                self._floor = max(self._floor, self._floors.pop(next(iter(self._floors))))
+        return Erased(self._committed, self._committed)
+
+    def _newest(self, key: SessionKey) -> int:
+        """The position of a session's last event."""
+        entries = self._entries.get(key)
+        if entries:
+            last = entries[-1]
+            more = last.span - 1 if isinstance(last, Progressed) else 0
+            return (last.position or 0) + more
+        position: int = getattr(self._snapshots.get(key), "position", 0)  # a state has one
+        return position
+
     def load(self, key: SessionKey) -> Recorded:
         """The last snapshot and the entries since."""
-        return Recorded(self._snapshots.get(key), tuple(self._entries.get(key, ())))
+        snapshot, entries = self._snapshots.get(key), tuple(self._entries.get(key, ()))
+        if snapshot is not None:
+            return Recorded(snapshot, entries)
+        floor = self._floors.get(key, self._floor)
+        return Recorded(None, entries, (entries[0].position or 1) - 1 if entries else floor)
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries that are kept."""

@@ -13,6 +13,7 @@ from ..messages.events import Progressed
 from ..messages.ids import SessionKey
 from .base import Recorded
 from .codec import Row, checked
+from .floors import floor_of, name_of, salt_of
 from .schema import POSITIONS, connect_to_read
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Reader:
         self._codec = codec
         self._state = state
         self._connection: Database | None = None
+        self._salt = b""
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -71,14 +73,20 @@ class Reader:
     def _load(self, key: SessionKey, what: str) -> tuple[Recorded, int]:
         recorded: tuple[Recorded, int] = (Recorded(None, ()), 0)
         with self._opened() as connection:  # so that no compaction comes between
-            first = self._first_of(connection, key)
-            if first is not None:
-                recorded = self._recorded(connection, first, what)
+            found = connection.execute(
+                "SELECT id, floor FROM session WHERE tenant = ? AND session_id = ?", key
+            ).fetchall()
+            if not found:
+                recorded = Recorded(None, (), floor_of(connection, name_of(key, self._salt))), 0
+            for session, floor in found:
+                recorded = self._recorded(connection, session * POSITIONS, floor, what)
         return recorded
 
-    def _recorded(self, connection: Database, first: int, what: str) -> tuple[Recorded, int]:
+    def _recorded(
+        self, connection: Database, first: int, floor: int, what: str
+    ) -> tuple[Recorded, int]:
         snapshot: object | None = None
-        at = 0
+        at = floor
         for row in _rows(connection, "snapshot", first):
             at = row.row_id - first
             data = checked(row, f"{what}, snapshot")
@@ -97,7 +105,7 @@ class Reader:
         if not entries and snapshot is None and _has(connection, "history", first):
             msg = f"{what} is gone, but for its history: restore it from a backup"
             raise JournalCorrupt(msg)
-        return Recorded(snapshot, entries), at
+        return Recorded(snapshot, entries, floor), at
 
     def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries of a session's history, oldest first.
@@ -164,6 +172,7 @@ class Reader:
     def _opened(self) -> Database:
         if self._connection is None:
             self._connection = connect_to_read(self._path, self._vfs)
+            self._salt = salt_of(self._connection)
         return self._connection
 
     @staticmethod

@@ -29,6 +29,7 @@ class Found(NamedTuple):
         touched_at: when that changed last, in seconds since the epoch.
         rows: by table, in order; entries of both tables are in ``entry``.
         error: what SQLite says instead of rows; then there may be more.
+        floor: its first position is the one above this.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Found(NamedTuple):
     touched_at: float
     rows: dict[str, list[Row]]
     error: str = ""
+    floor: int = 0
 
     @property
     def first(self) -> int:
@@ -58,11 +60,12 @@ def read_sessions(
     Raises:
         apsw.CorruptError: a page cannot be read.
     """
+    floor = "floor" if connection.pragma("user_version") > 1 else "0"
     names: dict[int, Any] = {
         number: row
         for number, *row in connection.execute(
-            "SELECT id, tenant, session_id, unfinished, touched_at FROM session "
-            "WHERE id BETWEEN ? AND ?",
+            f"SELECT id, tenant, session_id, unfinished, touched_at, {floor} "  # noqa: S608 - ours
+            "FROM session WHERE id BETWEEN ? AND ?",
             (first, last),
         )
     }
@@ -78,10 +81,12 @@ def read_sessions(
                 rows["entry" if table == "recent" else table].append(row)
         if len(rows["entry"]) > 1:
             rows["entry"].sort(key=lambda row: row.row_id)
-        tenant, session_id, unfinished, touched_at = names.get(number) or ("", "", 0, 0.0)
+        tenant, session_id, unfinished, touched_at, begin = names.get(number) or _NOBODY
         key = SessionKey(tenant, session_id) if number in names else None
-        yield Found(number, key, unfinished, touched_at, rows)
+        yield Found(number, key, unfinished, touched_at, rows, floor=begin)
 
+
+_NOBODY: Final = ("", "", 0, 0.0, 0)
 
 _Tagged = tuple[int, str, Row | None]
 

@@ -23,13 +23,22 @@ Synchronous = Literal["FULL", "NORMAL"]
 APPLICATION_ID: Final = 0x77617665
 """What tells a journal from other databases: "wave"."""
 
-SCHEMA_VERSION: Final = 1
-"""Of the tables; a row has a version of its own (``codec.py``)."""
+SCHEMA_VERSION: Final = 2
+"""Of the tables; a row has a version of its own (``codec.py``). An older one is brought up to it
+when it is opened for writing."""
 
 BUSY_TIMEOUT: Final = 10
 """Milliseconds to wait for another program's lock at a time; the journal tries again later."""
 
 _SYNCHRONOUS: Final = {"NORMAL": 1, "FULL": 2}
+
+_FLOORS: Final = """
+CREATE TABLE erased (name BLOB PRIMARY KEY, floor INTEGER NOT NULL, at REAL NOT NULL)
+    WITHOUT ROWID, STRICT;
+CREATE INDEX erased_at ON erased (at);
+INSERT INTO about VALUES ('salt', randomblob(16));
+"""
+"""See ``floors.py``."""
 
 _TABLES: Final = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
@@ -39,6 +48,7 @@ CREATE TABLE session (
     session_id TEXT NOT NULL,
     unfinished INTEGER NOT NULL DEFAULT 0,
     touched_at REAL NOT NULL DEFAULT 0,
+    floor INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant, session_id)
 ) STRICT;
 CREATE INDEX session_unfinished ON session (id) WHERE unfinished > 0;
@@ -55,6 +65,7 @@ CREATE TABLE history (
 CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
+{_FLOORS}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -62,6 +73,16 @@ PRAGMA user_version = {SCHEMA_VERSION};
 one number, so that what belongs to a session lies together and needs no further index. An entry
 comes to ``recent`` first, in the order of writing, and from there to ``entry``, many at a time: a
 commit of a hundred sessions changes a tenth of the pages so (4.4 instead of 9.5 µs a row)."""
+
+_UPGRADES: Final = {
+    0: _TABLES,
+    1: f"""
+ALTER TABLE session ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+{_FLOORS}
+PRAGMA user_version = 2;
+""",
+}
+"""What makes the tables of an older version those of this one."""
 
 POSITIONS: Final = 1 << 32
 """Positions that a session has room for within the ids of its rows."""
@@ -111,7 +132,7 @@ def keep_wal(connection: Database, *, keep: bool) -> None:
 
 
 def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None:
-    is_new = refuse_what_is_no_journal(connection, path)
+    before = version_of(connection, path)
     for pragma, value, wanted in (
         ("journal_mode", "WAL", "wal"),
         ("synchronous", synchronous, _SYNCHRONOUS[synchronous]),
@@ -119,6 +140,7 @@ def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None
         ("checkpoint_fullfsync", 1, 1),
         ("wal_autocheckpoint", 0, 0),  # the writer does it between two commits, and sees errors
         ("trusted_schema", 0, 0),
+        ("secure_delete", 1, 1),  # what is deleted is overwritten; ``scrubber.py`` does the rest
         ("mmap_size", 0, 0),  # a disk's error is an error code, and not the end of the process
     ):
         connection.pragma(pragma, value)
@@ -129,13 +151,20 @@ def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None
                 f"{wanted!r} is needed; put it on another disk, or install another apsw"
             )
             raise JournalError(msg)
-    if is_new:
+    if not before:
+        upgrade(connection)
+
+
+def upgrade(connection: Database) -> None:
+    """Make the tables of an earlier version, or of none, those of this one."""
+    version: int = connection.pragma("user_version")
+    if version != SCHEMA_VERSION:
         with connection:
-            connection.execute(_TABLES)
+            connection.execute(_UPGRADES[version])
 
 
-def refuse_what_is_no_journal(connection: Database, path: Path) -> bool:
-    """Whether the file is new.
+def version_of(connection: Database, path: Path) -> int:
+    """The version of the tables in the file; 0 if it is new.
 
     Raises:
         JournalError: it is neither new nor a journal that this version reads.
@@ -148,17 +177,17 @@ def refuse_what_is_no_journal(connection: Database, path: Path) -> bool:
         msg = f"{str(path)!r} is no journal: {error}; choose another path, or restore a backup"
         raise JournalError(msg) from error
     if application == 0 and version == 0 and tables == 0:
-        return True
+        return 0
     if application != APPLICATION_ID:
         msg = f"{str(path)!r} is another program's database, and no journal: choose another path"
         raise JournalError(msg)
-    if version != SCHEMA_VERSION:
+    if version not in (*_UPGRADES, SCHEMA_VERSION) or version == 0:
         msg = (
             f"the journal {str(path)!r} has schema {version}, and this wavebreak reads "
             f"{SCHEMA_VERSION}: open it with the wavebreak that wrote it"
         )
         raise JournalError(msg)
-    return False
+    return int(version)
 
 
 def refuse_without_its_wal(connection: Database, path: Path, *, had_wal: bool) -> None:

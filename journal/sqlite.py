@@ -22,13 +22,13 @@ from ..messages.events import (
     MessageEnded,
     Progressed,
 )
-from .base import Commit, Recorded, WriterLife
+from .base import Commit, Erased, Recorded, WriterLife
 from .codec import Codec
 from .committer import Committer
 from .place import ProcessLock, refuse_network
 from .reader import Reader
 from .schema import Synchronous
-from .writer import Snapshot, Unit, Writer
+from .writer import Erasure, Snapshot, Unit, Writer
 
 if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
@@ -205,19 +205,22 @@ class SqliteJournal:
         """
         committer = self._running().committer
         first, last = entries[0], entries[-1]
+        is_used = False
         if type(first) is not Progressed and any(type(one) is MessageAccepted for one in entries):
             committer.admit()
+            is_used = True
         position = first.position
         assert position is not None, "what is journaled has a position"
         commit = Commit()
+        unfinished = more_unfinished(entries)
         committer.put(
             Unit(
                 key,
                 position,
                 self._codec.entries(entries),
                 self._codec.history(history) if history else b"",
-                more_unfinished(entries),
-                last.at,
+                unfinished,
+                last.at if is_used or unfinished else 0.0,
                 commit,
             )
         )
@@ -243,6 +246,15 @@ class SqliteJournal:
             logger.opt(exception=error).error("the state of session {} cannot be written", key)
         else:
             self._running().committer.put(Snapshot(key, position, data, Commit()))
+
+    def erase(
+        self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
+    ) -> Erased:
+        """Forget a session; clean when it is neither in the file nor in the ``-wal`` file."""
+        commit, clean = Commit(), Commit()
+        self._running().committer.put(Erasure(key, above, b"", unless_after, clean, commit))
+        self._bases.pop(key, None)
+        return Erased(commit, clean)
 
     # --- reading ---
 

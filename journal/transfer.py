@@ -22,6 +22,7 @@ from pydantic_core import from_json, to_json
 
 from ..messages.errors import JournalError
 from .codec import VERSION, checksum_of
+from .floors import highest_floor, raise_floor_of_all
 from .place import ProcessLock, refuse_network
 from .schema import SCHEMA_VERSION, connect, keep_wal, note_open, row_id
 
@@ -79,6 +80,7 @@ def export(
         "version": FORMAT_VERSION,
         "schema": SCHEMA_VERSION,
         "exported_at": time.time(),
+        "floor": highest_floor(inspection.connection),
     }
     out.write(to_json(head) + b"\n")
     sessions = rows = damaged = 0
@@ -104,6 +106,7 @@ def _lines_of(found: Found) -> Iterator[tuple[bytes, bool]]:
         "session": found.key._asdict(),
         "unfinished": found.unfinished,
         "touched_at": found.touched_at,
+        "floor": found.floor,
     }
     yield to_json(head) + b"\n", False
     if found.error:
@@ -192,8 +195,9 @@ class _Rebuilding:
 
     def read(self, lines: IO[bytes]) -> Transferred:
         numbered = enumerate(lines, 1)
-        self._check(next(numbered, (1, b""))[1])
+        floor = self._check(next(numbered, (1, b""))[1])
         execute = self._connection.execute
+        raise_floor_of_all(self._connection, floor)
         execute("BEGIN IMMEDIATE")
         end: Any = None
         for number, line in numbered:
@@ -217,11 +221,14 @@ class _Rebuilding:
         return done
 
     @staticmethod
-    def _check(line: bytes) -> None:
+    def _check(line: bytes) -> int:
+        """Give above which position all sessions begin that are new."""
+        floor = 0
         try:
             head = from_json(line)
             known = head["format"] == FORMAT
             version = head["version"]
+            floor = int(head.get("floor", 0))
         except (ValueError, KeyError, TypeError):
             known, version = False, None
         if not known:
@@ -234,14 +241,18 @@ class _Rebuilding:
                 "import it with the wavebreak that wrote it"
             )
             raise JournalError(msg)
+        return floor
 
     def _take(self, line: dict[str, Any]) -> None:
         if "session" in line:
             key = line["session"]
             self._session = self._connection.execute(
-                "INSERT INTO session (tenant, session_id, unfinished, touched_at) "
-                "VALUES (?, ?, ?, ?) RETURNING id",
-                (key["tenant"], key["session_id"], line["unfinished"], line["touched_at"]),
+                "INSERT INTO session (tenant, session_id, unfinished, touched_at, floor) "
+                "VALUES (?, ?, ?, ?, ?) RETURNING id",
+                (
+                    *(key["tenant"], key["session_id"], line["unfinished"], line["touched_at"]),
+                    line.get("floor", 0),
+                ),
             ).get
             self._sessions += 1
             self._progress(1)

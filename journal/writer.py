@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,6 +13,8 @@ from loguru import logger
 from ..messages.ids import SessionKey
 from .base import Commit
 from .codec import VERSION, checksum_of
+from .floors import last_of, may_begin, name_of, raise_floor, salt_of
+from .rows import TABLES
 from .schema import (
     connect,
     keep_wal,
@@ -19,7 +22,9 @@ from .schema import (
     refuse_damaged_wal,
     refuse_without_its_wal,
     row_id,
+    upgrade,
 )
+from .scrubber import Scrubber
 from .wal import synced_wal
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ class Unit(NamedTuple):
         position: of the first entry.
         history: what it adds to the session's history; empty for nothing.
         unfinished: how many more messages and deliveries are to be ended after it than before.
-        at: seconds since the epoch.
+        at: when the session was used by that, in seconds since the epoch; 0 if it was not.
     """
 
     key: SessionKey
@@ -76,7 +81,24 @@ class Snapshot(NamedTuple):
     commit: Commit
 
 
-Item = Unit | Snapshot
+class Erasure(NamedTuple):
+    """Nothing of a session is to be left.
+
+    Args:
+        above: what is begun under the key later is above this position.
+        unless_after: leave it if something waits for it, or it was used since then.
+        clean: when no traces are left, either.
+    """
+
+    key: SessionKey
+    above: int
+    data: bytes
+    unless_after: float | None
+    clean: Commit
+    commit: Commit
+
+
+Item = Unit | Snapshot | Erasure
 
 
 class Lost(Exception):
@@ -115,6 +137,10 @@ class Writer:
         self._recent = 0
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
+        self._salt = b""
+        self._scrubber = Scrubber(path, vfs)
+        self.has_erased = False
+        """Whether something was erased since somebody looked."""
 
     def open(self) -> None:
         """Open the journal; make it if it is not there.
@@ -133,6 +159,7 @@ class Writer:
                     *(connection, self._path, wal, self._synchronous),
                     accept_loss=self._accept_loss,
                 )
+            upgrade(connection)
             note_open(connection, self._synchronous)
         except BaseException:
             connection.close(force=True)
@@ -142,6 +169,7 @@ class Writer:
     def _use(self, connection: Database) -> None:
         connection.set_wal_hook(self._note_pages)
         self._connection = connection
+        self._salt = salt_of(connection)
         self._recent = connection.execute("SELECT count(*) FROM recent").get
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
@@ -231,11 +259,17 @@ class Writer:
         history: list[Any] = []
         unfinished: dict[int, tuple[int, float]] = {}
         snapshots: list[tuple[int, Snapshot]] = []
-        for item in items:
-            session = self._ids.get(item.key) or self._id_of(connection, item.key)
-            if isinstance(item, Snapshot):
-                snapshots.append((session, item))
-                continue
+        for number, item in enumerate(items, 1):
+            if not isinstance(item, Unit):
+                if isinstance(item, Snapshot):
+                    found = _session_of(connection, item)
+                    snapshots += ((session, item) for session in found)
+                    continue
+                self._insert(connection, entries, history, unfinished, snapshots)
+                self._erase(connection, item)
+                self._write(connection, items[number:])
+                return
+            session = self._ids.get(item.key) or self._id_of(connection, item)
             place = row_id(session, item.position)
             if place <= self._last_of(connection, session):
                 msg = f"session {str(item.key)!r} has something at {item.position} already"
@@ -244,10 +278,20 @@ class Writer:
             entries += (place, checksum_of(place, item.data), item.data)
             if item.history:
                 history += (place, checksum_of(place, item.history), item.history)
-            if item.unfinished:
+            if item.at:
                 before = unfinished.get(session)
                 more = item.unfinished + (before[0] if before else 0)
                 unfinished[session] = (more, item.at)
+        self._insert(connection, entries, history, unfinished, snapshots)
+
+    def _insert(
+        self,
+        connection: Database,
+        entries: list[Any],
+        history: list[Any],
+        unfinished: dict[int, tuple[int, float]],
+        snapshots: list[tuple[int, Snapshot]],
+    ) -> None:
         _insert(connection, "recent (place, version, checksum, data)", entries)
         self._recent += len(entries) // 3
         _insert(connection, "history", history)
@@ -255,17 +299,51 @@ class Writer:
         for session, snapshot in snapshots:
             _replace(connection, session, snapshot, self._keep)
 
-    def _id_of(self, connection: Database, key: SessionKey) -> int:
+    def _id_of(self, connection: Database, unit: Unit) -> int:
+        key = unit.key
         found: Any = connection.execute(
             "SELECT id FROM session WHERE tenant = ? AND session_id = ?", key
         ).get
         if found is None:
+            floor = unit.position - 1
+            if floor:
+                self._check_floor(connection, key, floor)
             found = connection.execute(
-                "INSERT INTO session (tenant, session_id) VALUES (?, ?) RETURNING id", key
+                "INSERT INTO session (tenant, session_id, touched_at, floor) VALUES (?, ?, ?, ?) "
+                "RETURNING id",
+                (*key, unit.at, floor),
             ).get
             self._new_ids.append(key)
         self._ids[key] = session = int(found)
         return session
+
+    def _check_floor(self, connection: Database, key: SessionKey, floor: int) -> None:
+        """A session that is not there begins where one was erased, or its beginning is missing."""
+        if not may_begin(connection, name_of(key, self._salt), floor):
+            msg = f"session {str(key)!r} goes on at {floor + 1}, and what was before is not there"
+            raise apsw.ConstraintError(msg)
+
+    def _erase(self, connection: Database, item: Erasure) -> None:
+        """Delete what there is of a session."""
+        key = item.key
+        found: list[Any] = connection.execute(
+            "SELECT id, floor FROM session WHERE tenant = ? AND session_id = ? "
+            "AND (?3 IS NULL OR (unfinished = 0 AND touched_at < ?3))",
+            (*key, item.unless_after),
+        ).fetchall()
+        self._ids.pop(key, None)
+        for session, before in found:
+            floor = max(before, last_of(connection, session, item.above))
+            bounds = (row_id(session, 0), row_id(session + 1, 0) - 1)
+            for table, place in TABLES.items():
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {place} BETWEEN ? AND ?",  # noqa: S608 - ours
+                    bounds,
+                )
+            connection.execute("DELETE FROM session WHERE id = ?", (session,))
+            raise_floor(connection, name_of(key, self._salt), floor, time.time())
+            self._last.pop(session, None)
+        self.has_erased = True
 
     def _last_of(self, connection: Database, session: int) -> int:
         """Where the last entry of a session is; -1 if there is none."""
@@ -280,6 +358,23 @@ class Writer:
             ).get
             self._last[session] = last = int(last)
         return last
+
+    # --- traces ---
+
+    def until_clean(self) -> int:
+        """The value of :attr:`cleaned` at which nothing is left of what was deleted by now."""
+        assert self._connection is not None, "it was written to just now"
+        return self._scrubber.until(self._connection)
+
+    def clean(self) -> int:
+        """Go through some more of the file for traces of what was deleted; gives how much in all.
+
+        Raises:
+            apsw.Error: not now; nothing is lost by that.
+        """
+        if self._connection is not None:
+            self._scrubber.step(self._connection)
+        return self._scrubber.seen
 
     # --- between two transactions ---
 
@@ -331,6 +426,15 @@ class Writer:
         else:
             self._checkpoint_at = _CHECKPOINT_AT
             self._wal_pages = 0
+
+
+def _session_of(connection: Database, snapshot: Snapshot) -> list[int]:
+    """The id of a snapshot's session; none if that was erased meanwhile, or begun anew."""
+    found = connection.execute(
+        "SELECT id FROM session WHERE tenant = ? AND session_id = ? AND floor < ?",
+        (*snapshot.key, snapshot.position),
+    )
+    return [session for (session,) in found]
 
 
 def _insert(connection: Database, table: str, values: list[Any]) -> None:

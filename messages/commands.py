@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .ids import CallId, DeliveryId, Fence
+from .ids import CallId, DeliveryId, Fence, IdempotencyKey
 from .message import Reply, SessionMessage
 from .policies import How, Policy, Way
 from .reasons import Backlog, CourtesyKind, DeliveryStatus, Reason
@@ -73,6 +73,13 @@ class Edit(NamedTuple):
     text: str
 
 
+class Delete(NamedTuple):
+    """Somebody asks for the session to be forgotten; ``grace`` is what its calls have to end in."""
+
+    at: float
+    grace: float
+
+
 class UndoTurn(NamedTuple):
     """Somebody asks for the running turn to be rolled back, without a message."""
 
@@ -84,12 +91,14 @@ class UndoTurn(NamedTuple):
 class CompensationDone(NamedTuple):
     """A call was undone, or could not be; ``error`` is what the last try raised.
 
-    It has no fence: a call is undone for the session, whichever incarnation asked for it.
+    It has no fence: a call is undone for the session, whichever incarnation asked for it. Its key
+    tells it from a call of that id in a session that was deleted.
     """
 
     at: float
     call_id: CallId
     error: CallError | None
+    idempotency_key: IdempotencyKey
 
 
 class Shutdown(NamedTuple):
@@ -247,6 +256,6 @@ class Streamed(NamedTuple):
 
 
 Report = Progress | StepDone | Say | Save | Take | RuntimeExit
-Asked = Send | Stop | UndoTurn | Resume | Withdraw | Edit | Shutdown | Heard
+Asked = Send | Stop | UndoTurn | Delete | Resume | Withdraw | Edit | Shutdown | Heard
 Told = TokenCancelled | TimeIsUp | DeliveryDone | AsideDone | CompensationDone | Courtesy
 Command = Open | Asked | Told | Report

@@ -498,6 +498,16 @@ class DeliveryEnded(Event):
     detail: str = ""
 
 
+class SessionDeleted(Event):
+    """The session was forgotten, with everything that it had; the last that is told of it.
+
+    No journal has it. What is begun under the key later is a new session, whose positions go on.
+    """
+
+    kind: Literal["session_deleted"] = "session_deleted"
+    turn: int | None = None
+
+
 AnyEvent = Annotated[
     SessionOpened
     | MessageAccepted
@@ -525,7 +535,8 @@ AnyEvent = Annotated[
     | MessageEnded
     | CourtesySaid
     | Heard
-    | DeliveryEnded,
+    | DeliveryEnded
+    | SessionDeleted,
     Field(discriminator="kind"),
 ]
 """Any event, told apart by ``kind``; for decoding."""

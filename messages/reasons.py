@@ -74,6 +74,8 @@ class Reason(StrEnum):
     """A newer message took the message's place: more waited than ``capacity``."""
     WITHDRAWN = "withdrawn"
     """The message's sender took it back."""
+    DELETED = "deleted"
+    """Somebody asked for the whole session to be forgotten."""
 
 
 class DeliveryKind(StrEnum):

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ..actors.machine.evolve import fold
-from ..actors.machine.state import SessionState
+from ..actors.machine.state import SessionState, begun
 from ..actors.machine.stored import StateForm
 from ..journal.anything import AnyMessages
 from ..journal.check import Check
@@ -63,7 +63,9 @@ class _Machine:
     def fold(self, key: SessionKey, recorded: Recorded) -> Folded:
         """Make a state."""
         snapshot = recorded.snapshot
-        state = snapshot if isinstance(snapshot, SessionState) else SessionState(key)
+        state = begun(key, recorded.floor)
+        if isinstance(snapshot, SessionState):
+            state = snapshot
         state = fold(state, recorded.entries)
         running = state.running
         return Folded(

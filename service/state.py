@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..actors.machine.evolve import fold
-from ..actors.machine.state import SessionState
+from ..actors.machine.state import SessionState, begun
 from ..journal.base import BrowsableJournal
 from ..messages.errors import InvalidSetting
 from .feed import Feed
@@ -102,7 +102,7 @@ class Service:
         if not isinstance(state, SessionState):
             if not recorded.entries:
                 return Standing(None)
-            state = SessionState(key)
+            state = begun(key, recorded.floor)
         return Standing(fold(state, recorded.entries))
 
     def feed(

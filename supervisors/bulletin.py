@@ -80,6 +80,12 @@ class Bulletin:
         self.letters.append(letter)
         self.readers.tell(letter)
 
+    def forget(self, key: SessionKey) -> None:
+        """A session was deleted: keep no dead letter of it."""
+        if any((letter.tenant, letter.session_id) == key for letter in self.letters):
+            kept = [one for one in self.letters if (one.tenant, one.session_id) != key]
+            self.letters = deque(kept, maxlen=KEPT)
+
     def undeliverable(self, key: SessionKey, message: object) -> None:
         """A session came to its end before what a program had told it."""
         letter = DeadLetter(

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from ..actors.reference import LoopActorRef
     from ..actors.requests import StartCompensation
     from ..actors.turn_engine import Environment
-    from ..messages.ids import CallId, SessionKey
+    from ..messages.ids import CallId, IdempotencyKey, SessionKey
     from .restart_policy import RestartPolicy
+
+    Named = tuple[SessionKey, CallId, IdempotencyKey]
 
 
 class CompensationDown(NamedTuple):
@@ -62,7 +64,7 @@ class Compensations:
 
     def __init__(
         self,
-        running: dict[tuple[SessionKey, CallId], Undoing],
+        running: dict[Named, Undoing],
         environment: Environment,
         policy: RestartPolicy,
         timeout: float,
@@ -76,7 +78,7 @@ class Compensations:
 
     def start(self, order: StartCompensation) -> None:
         """Undo a call; if it is being undone for an earlier incarnation, that goes on."""
-        name = (order.key, order.call.call_id)
+        name = _name_of(order)
         running = self._running.get(name)
         if running is not None:
             running.order = order
@@ -106,12 +108,26 @@ class Compensations:
                 undoing.timer = loop.call_later(again, self._try, undoing)
                 return
             logger.error("call {} of session {} is not undone", order.call.call_id, order.key)
-        del self._running[order.key, order.call.call_id]
+        del self._running[_name_of(order)]
         kept = None if error is None else as_error(error)
-        order.report(CompensationDone(self._environment.now(), order.call.call_id, kept))
+        call = order.call
+        done = CompensationDone(self._environment.now(), call.call_id, kept, call.idempotency_key)
+        order.report(done)
 
 
-def give_up(running: dict[tuple[SessionKey, CallId], Undoing]) -> list[LoopActorRef[Any]]:
+def _name_of(order: StartCompensation) -> Named:
+    """What is undone; a session that was deleted may have had a call of the same id."""
+    return order.key, order.call.call_id, order.call.idempotency_key
+
+
+def forget(running: dict[Named, Undoing], key: SessionKey) -> None:
+    """Tell a session no more of the calls that are being undone; that goes on."""
+    for undoing in running.values():
+        if undoing.order.key == key:
+            undoing.order = undoing.order._replace(report=lambda _done: None)
+
+
+def give_up(running: dict[Named, Undoing]) -> list[LoopActorRef[Any]]:
     """The system closes: try no more; give the actors that have to end."""
     left = tuple(running.values())
     running.clear()

@@ -134,7 +134,14 @@ class Door:
         self._lock = threading.Lock()
         self._mailbox_lock = threading.RLock()
 
-    def put(self, key: SessionKey, envelope: Envelope, lane: Lane = Lane.ORDINARY) -> None:
+    def put(
+        self,
+        key: SessionKey,
+        envelope: Envelope,
+        lane: Lane = Lane.ORDINARY,
+        *,
+        bounded: bool = True,
+    ) -> None:
         """Put a program's envelope into a session's mailbox.
 
         Raises:
@@ -144,7 +151,7 @@ class Door:
         if self.closed:
             raise SystemClosed(CLOSED)
         try:
-            self._put(key, envelope, lane, bounded=True)
+            self._put(key, envelope, lane, bounded=bounded)
         except MailboxFull:
             self._counters.count("refused_messages", error=MailboxFull.__name__)
             raise
@@ -177,6 +184,9 @@ class Door:
 
     def forward(self, cell: Cell) -> None:
         """Leave what waits in a mailbox of which the session has ended to the next one."""
+        if self.closed:
+            self.bury(cell, SystemClosed(CLOSED))  # there is none
+            return
         self.forget(cell)
         for envelope in cell.mailbox.close():
             message = envelope.message

@@ -17,7 +17,7 @@ from ..actors.exit import Exit
 from ..actors.failures import in_words
 from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane
-from ..actors.requests import AbandonRuntime, StartCompensation, StartRuntime
+from ..actors.requests import AbandonRuntime, EndRuntime, StartCompensation, StartRuntime
 from ..actors.runtime import Abandon
 from ..actors.standing import Standing
 from ..actors.turn_engine import TurnEngine
@@ -25,7 +25,7 @@ from ..messages.commands import RuntimeExit
 from ..messages.policies import Now
 from ..messages.reasons import Reason
 from .children import Report, ReportKind
-from .compensations import CompensationDown, Compensations, Undoing, give_up
+from .compensations import CompensationDown, Compensations, forget, give_up
 from .policy import Action
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..actors.reference import LoopActorRef
     from ..actors.runtime import RuntimeActor
     from ..actors.turn_engine import Environment
-    from ..messages.ids import CallId, SessionKey
+    from ..messages.ids import SessionKey
+    from .compensations import Named, Undoing
     from .restart_policy import RestartPolicy
 
 
@@ -53,6 +54,7 @@ class Child:
         "given",
         "is_down",
         "key",
+        "over",
         "runtime",
         "successor",
         "supervisor",
@@ -68,6 +70,8 @@ class Child:
         self.successor: StartRuntime | None = None
         self.is_down = False
         """Whether its end was dealt with."""
+        self.over: Callable[[], object] | None = None
+        """Told when it has ended, or nobody waits for that any more."""
 
     def __call__(self, notice: Notice) -> None:
         """Be told by the runtime's reference."""
@@ -99,7 +103,7 @@ class Runtimes:
         self.place: Standing[RuntimeSupervisor] = Standing(loop)
         self.children: dict[SessionKey, Child] = {}
         self.abandoned: set[Child] = set()
-        self.undoings: dict[tuple[SessionKey, CallId], Undoing] = {}
+        self.undoings: dict[Named, Undoing] = {}
 
     def hand(self, message: object) -> None:
         """Tell the supervisor, or the next one; when the system has closed, nobody."""
@@ -109,6 +113,22 @@ class Runtimes:
     def has(self, key: SessionKey) -> bool:
         """Whether a runtime of this session has not ended, be it abandoned or not."""
         return key in self.children or any(child.key == key for child in self.abandoned)
+
+    def forget(self, key: SessionKey) -> None:
+        """The session was deleted: none of its runtimes tells anybody anything from here on."""
+        for child in (*self.children.values(), *self.abandoned):
+            if child.key == key:
+                child.control.forget()
+                if child.successor is not None:
+                    child.successor.control.forget()
+        forget(self.undoings, key)
+        self.place.mailbox.sift(
+            lambda envelope: (
+                not (
+                    isinstance(envelope.message, StartCompensation) and envelope.message.key == key
+                )
+            )
+        )
 
     async def end(self) -> None:
         """Fence and abandon what still runs; the sessions have ended their turns before."""
@@ -130,6 +150,9 @@ class Runtimes:
             async with asyncio.timeout(_LAST):
                 for end in left:
                     await end
+        for child in (*self.children.values(), *self.abandoned):
+            if child.over is not None:
+                child.over()
 
 
 class RuntimeSupervisor(AsyncioActor):
@@ -286,6 +309,9 @@ class RuntimeSupervisor(AsyncioActor):
             del self._children[key]
             if child.successor is not None:
                 self._enter(child.successor)
+        if child.over is not None:
+            child.over()
+            child.over = None
 
     def _exit_of(self, child: Child, ended: Exit) -> RuntimeExit:
         """How the runtime ended, with what it had finished, and whether another may follow."""
@@ -321,6 +347,17 @@ class RuntimeSupervisor(AsyncioActor):
         message.control.tell_stop(Now(), Reason.STOPPED)
         self._let_go(child)
 
+    def _end(self, message: EndRuntime) -> None:
+        child = self._children.get(message.key)
+        if child is None or child.control is not message.control:
+            message.over()
+            return
+        child.over = message.over
+        if child.runtime is None:
+            self._cancel_start(child)
+        elif child.timer is None:
+            child.timer = self._loop.call_later(message.within, self._give_up, child)
+
     def _give_up(self, child: Child) -> None:
         child.timer = None
         self._let_go(child)
@@ -338,6 +375,7 @@ class RuntimeSupervisor(AsyncioActor):
         StartRuntime: _order,
         RuntimeDown: _down,
         AbandonRuntime: _abandon,
+        EndRuntime: _end,
         StartCompensation: _compensate,
         CompensationDown: _compensation_down,
     }

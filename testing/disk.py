@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..journal.base import Commit, Recorded
+from ..journal.base import Commit, Erased, Recorded
 from ..journal.memory import MemoryJournal
+from ..messages.events import Progressed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,14 +23,30 @@ COMMIT_AFTER = 0.001
 class Shelf:
     """What the disk has of one session; the last of it may not be durable yet."""
 
-    __slots__ = ("durable", "entries", "history", "history_durable", "snapshots")
+    __slots__ = ("durable", "entries", "floor", "history", "history_durable", "snapshots")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = 0) -> None:
+        self.floor = floor
+        """Above this position it begins; what was below was erased."""
         self.entries: list[Entry] = []
         self.history: list[HistoryEntry] = []
         self.snapshots: list[tuple[int, object]] = []
         self.durable = 0
         self.history_durable = 0
+
+    @property
+    def position(self) -> int:
+        """Of the last event."""
+        if not self.entries:
+            return self.floor
+        entry = self.entries[-1]
+        more = entry.span - 1 if isinstance(entry, Progressed) else 0
+        return (entry.position or 0) + more
+
+    @property
+    def used_at(self) -> float:
+        """When the last event happened."""
+        return self.entries[-1].at if self.entries else 0.0
 
     def settle(self) -> None:
         """All that is written is durable."""
@@ -55,7 +72,11 @@ class SimulatedDisk:
     def __init__(self, *, slow: bool = False) -> None:
         self.slow = slow
         self.shelves: dict[SessionKey, Shelf] = {}
+        self.erased: list[tuple[SessionKey, Shelf]] = []
+        """What was there of sessions that were erased, for a test to look at."""
+        self.erasing: dict[SessionKey, Shelf] = {}
         self.on_append: Callable[[SessionKey, Sequence[Entry]], str] | None = None
+        self.on_erase: Callable[[SessionKey], str] | None = None
         self._journal: DiskJournal | None = None
 
     def connect(self) -> DiskJournal:
@@ -72,6 +93,8 @@ class SimulatedDisk:
     def kill(self) -> None:
         """The process is gone, and with it all that was not durable."""
         self.disconnect()
+        self.shelves.update(self.erasing)  # that was not durable, and nothing behind it
+        self.erasing.clear()
         for shelf in self.shelves.values():
             shelf.lose()
 
@@ -88,6 +111,7 @@ class _Pending(NamedTuple):
     shelf: Shelf
     entries: int
     history: int
+    erases: SessionKey | None = None
 
 
 class DiskJournal:
@@ -135,12 +159,40 @@ class DiskJournal:
         if not disk.slow:
             shelf.settle()
             return self._done
-        commit = Commit()
-        self._pending.append(_Pending(commit, shelf, len(shelf.entries), len(shelf.history)))
+        return self._commit_later(_Pending(Commit(), shelf, len(shelf.entries), len(shelf.history)))
+
+    def _commit_later(self, pending: _Pending) -> Commit:
+        self._pending.append(pending)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(COMMIT_AFTER, self._commit)
-        return commit
+        return pending.commit
+
+    def erase(
+        self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
+    ) -> Erased:
+        """Empty a session's shelf; durable at once, or a moment later on a slow disk."""
+        commit = self._erase(key, above, unless_after)
+        return Erased(commit, commit)
+
+    def _erase(self, key: SessionKey, above: int, unless_after: float | None) -> Commit:
+        if self.dead:
+            return Commit()
+        disk = self._disk
+        what = disk.on_erase(key) if disk.on_erase is not None else ""
+        if what == "lose" or key in self._lost:
+            return self._lose(key)
+        shelf = disk.shelves.get(key)
+        if shelf is None or (unless_after is not None and shelf.used_at >= unless_after):
+            return self._done
+        disk.shelves[key] = Shelf(max(above, shelf.position))
+        if what == "unsure" or not disk.slow:
+            disk.erased.append((key, shelf))
+            return self._lose(key) if what else self._done
+        disk.erasing.setdefault(key, shelf)
+        return self._commit_later(
+            _Pending(Commit(), shelf, len(shelf.entries), len(shelf.history), key)
+        )
 
     def _lose(self, key: SessionKey) -> Commit:
         """Nobody can say what became of it; nothing is written behind it on this connection."""
@@ -160,13 +212,16 @@ class DiskJournal:
         for one in pending:
             one.shelf.durable = max(one.shelf.durable, one.entries)
             one.shelf.history_durable = max(one.shelf.history_durable, one.history)
+            if one.erases is not None:
+                self._disk.erasing.pop(one.erases, None)
+                self._disk.erased.append((one.erases, one.shelf))
         for one in pending:
             one.commit.complete()
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Remember the state behind all that is written."""
-        if not self.dead and key not in self._lost:
-            shelf = self._disk.shelves[key]
+        shelf = self._disk.shelves[key]
+        if not self.dead and key not in self._lost and shelf.entries:
             shelf.snapshots = [*shelf.snapshots[-1:], (len(shelf.entries), state)]
 
     def load(self, key: SessionKey) -> Recorded | Awaitable[Recorded]:
@@ -186,9 +241,9 @@ class DiskJournal:
         if shelf is None:
             return Recorded(None, ())
         if not shelf.snapshots:
-            return Recorded(None, tuple(shelf.entries))
+            return Recorded(None, tuple(shelf.entries), shelf.floor)
         count, state = shelf.snapshots[-1]
-        return Recorded(state, tuple(shelf.entries[count:]))
+        return Recorded(state, tuple(shelf.entries[count:]), shelf.floor)
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries."""
@@ -234,17 +289,38 @@ class FailingJournal(MemoryJournal):
         for commit in held:
             commit.complete()
 
+    def erase(
+        self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
+    ) -> Erased:
+        """Forget a session, or fail to."""
+        commit = self._erase(key, above, unless_after)
+        return Erased(commit, commit)
+
+    def _erase(self, key: SessionKey, above: int, unless_after: float | None) -> Commit:
+        if self._failures:
+            error, written = self._failures.pop(0)
+            if written:
+                super().erase(key, above, unless_after=unless_after)
+            return self._failed(error)
+        done = super().erase(key, above, unless_after=unless_after).commit
+        return done if self._held is None else self._hold_back()
+
+    def _failed(self, error: Exception) -> Commit:
+        commit = Commit()
+        asyncio.get_running_loop().call_soon(commit.complete, error)
+        return commit
+
+    def _hold_back(self) -> Commit:
+        held = self._held = self._held or []
+        held.append(Commit())
+        return held[-1]
+
     def append(self, key: SessionKey, entries: Any, history: Any = ()) -> Commit:
         """Record, or fail to."""
         if self._failures:
             error, written = self._failures.pop(0)
             if written:
                 super().append(key, entries, history)
-            commit = Commit()
-            asyncio.get_running_loop().call_soon(commit.complete, error)
-            return commit
+            return self._failed(error)
         done = super().append(key, entries, history)
-        if self._held is None:
-            return done
-        self._held.append(Commit())
-        return self._held[-1]
+        return done if self._held is None else self._hold_back()

@@ -25,6 +25,7 @@ from ...messages.events import (
     RollbackStarted,
     Said,
     Saved,
+    SessionDeleted,
     SessionOpened,
     StepEnded,
     StopRequested,
@@ -472,6 +473,13 @@ def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
     return state.changed(_at(event), outbox=outbox)
 
 
+def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:
+    """Nothing is left but how its messages have ended, for those who wait to hear that."""
+    return SessionState(
+        state.key, state.position + 1, epoch=state.epoch, remembered=state.remembered
+    )
+
+
 _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     SessionOpened: _opened,
     MessageAccepted: _accepted,
@@ -496,4 +504,5 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     CourtesySaid: _courtesy_said,
     Heard: _heard,
     DeliveryEnded: _delivery_ended,
+    SessionDeleted: _deleted,
 }

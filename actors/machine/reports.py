@@ -83,6 +83,8 @@ def finish_wave(draft: Draft, report: Progress) -> None:
 
 def late_ends(draft: Draft, report: Progress) -> None:
     """Nobody waits for these calls any more; those that were unknown have an end now."""
+    if report.fence[0] <= draft.state.floor:
+        return  # of a session that was deleted, whose calls had the same ids
     unknown = {r.call_id for r in draft.state.unknown if r.status is CallStatus.UNKNOWN}
     ends = [
         done._replace(late=True)

@@ -51,6 +51,8 @@ def compensated(draft: Draft, done: CompensationDone) -> None:
     undoing = draft.state.undoing
     if undoing is None or undoing.left[0].call_id != done.call_id:
         return  # told twice: an incarnation before this one had asked for it as well
+    if undoing.left[0].idempotency_key != done.idempotency_key:
+        return  # of a session that was deleted
     draft.emit(
         CompensationEnded,
         draft.running.number,

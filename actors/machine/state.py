@@ -264,6 +264,7 @@ class SessionState(NamedTuple):
         expires_at: when the first of what waits expires.
         ended: the last turn that ended.
         unsettled: what a chain of interrupted turns will add to the history when it ends.
+        floor: epochs up to this one were of a session that was deleted.
     """
 
     key: SessionKey
@@ -288,6 +289,7 @@ class SessionState(NamedTuple):
     expires_at: float | None = None
     ended: Ended | None = None
     unsettled: tuple[HistoryEntry, ...] = ()
+    floor: int = 0
 
     def changed(self, position: int, **fields: Any) -> SessionState:
         """The state at another position, with some fields changed; half the price of _replace."""
@@ -326,6 +328,11 @@ class SessionState(NamedTuple):
         if self.running is None:
             return Fence(self.epoch, self.turn, 0)
         return Fence(self.epoch, self.running.number, self.running.attempt)
+
+
+def begun(key: SessionKey, floor: int) -> SessionState:
+    """A session of which nothing is recorded; ``floor`` is what an earlier one of its key left."""
+    return SessionState(key, floor, epoch=floor, floor=floor) if floor else SessionState(key)
 
 
 _new = tuple[Any, ...].__new__

@@ -14,6 +14,7 @@ from ...messages.commands import (
     Command,
     CompensationDone,
     Courtesy,
+    Delete,
     DeliveryDone,
     Edit,
     Heard,
@@ -37,6 +38,7 @@ from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject
 from .backlog import edit, refuse_resume, resume, take, withdraw
 from .beside import end_aside
 from .courtesy import be_courteous, hear
+from .deleting import delete
 from .draft import Decision, Draft
 from .messages import (
     aside,
@@ -115,6 +117,7 @@ TABLE: dict[type, Row] = {
     Aside:          Row(aside,            aside_or_wait,        aside_or_wait,   aside_or_wait,      refuse_closed,      refuse_failed, not_yet),
     Stop:           Row(stop_session,     stop_collecting,      stop_session,    raise_stop,         stale,              refuse_failed),
     UndoTurn:       Row(stale,            close_for_rollback,   roll_back,       raise_to_rollback,  stale,              refuse_failed),
+    Delete:         Row(delete,           delete,               delete,          delete,             delete,             delete,        delete),
     Resume:         Row(resume,           resume,               resume,          resume,             refuse_resume,      refuse_failed),
     Withdraw:       Row(withdraw,         withdraw,             withdraw,        withdraw,           withdraw,           refuse_failed),
     Edit:           Row(edit,             edit,                 edit,            edit,               edit,               refuse_failed),

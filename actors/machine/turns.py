@@ -114,7 +114,7 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
     running = draft.running
     stop = running.stop
     assert stop is not None
-    _tell_cancelled(draft, running, stop.detail or stop.reason, total_waves)
+    tell_cancelled(draft, running, stop.detail or stop.reason, total_waves)
     if is_rollback(stop):
         if begin_rollback(draft):
             undo_next(draft)
@@ -241,7 +241,8 @@ _OCCASIONS = {
 }
 
 
-def _tell_cancelled(draft: Draft, running: Running, why: str, total: int | None) -> None:
+def tell_cancelled(draft: Draft, running: Running, why: str, total: int | None) -> None:
+    """Write down before which wave the turn was stopped."""
     completed = running.completed
     wave_num = running.wave + 1
     draft.emit(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wavebreak.journal.base import Commit, Journal
+from wavebreak.journal.base import Commit, Journal, Recorded
 from wavebreak.journal.memory import MemoryJournal
 from wavebreak.messages.events import Entry, Progressed, SessionOpened
 from wavebreak.messages.history import HistoryEntry, HistoryKind
@@ -99,10 +99,10 @@ def test_a_snapshot_stands_for_all_entries_before_it() -> None:
     journal.append(BOB, [entry(1)])
     journal.snapshot(ANN, "a state")
     journal.append(ANN, [entry(3)])
-    assert journal.load(ANN) == ("a state", (entry(3),))
+    assert journal.load(ANN) == Recorded("a state", (entry(3),))
     journal.snapshot(ANN, "a later state")
-    assert journal.load(ANN) == ("a later state", ())
-    assert journal.load(BOB) == (None, (entry(1),))
+    assert journal.load(ANN) == Recorded("a later state", ())
+    assert journal.load(BOB) == Recorded(None, (entry(1),))
 
 
 async def test_history_is_the_last_entries_oldest_first() -> None:

@@ -28,6 +28,7 @@ from wavebreak.messages.events import (
     RollbackStarted,
     Said,
     Saved,
+    SessionDeleted,
     SessionOpened,
     StepEnded,
     StopRequested,
@@ -209,6 +210,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     DeliveryEnded(
         **COMMON, delivery_id=DeliveryId("u-8"), status=DeliveryStatus.DEAD_LETTERED, detail="no"
     ),
+    SessionDeleted(**COMMON),
 )
 
 

@@ -18,6 +18,7 @@ from wavebreak.messages.commands import (
     Command,
     CompensationDone,
     Courtesy,
+    Delete,
     DeliveryDone,
     Edit,
     Heard,
@@ -240,8 +241,12 @@ class Driver:
         undoing = self.state.undoing
         assert call_id or undoing, "nothing is being undone"
         ours = call_id or (undoing.left[0].call_id if undoing else CallId(""))
+        key = undoing.left[0].idempotency_key if undoing else IdempotencyKey("")
         kept = CallError(type="OSError", message=error) if error else None
-        return self.decide(CompensationDone(self.at, ours, kept))
+        return self.decide(CompensationDone(self.at, ours, kept, key))
+
+    def delete(self, grace: float = 5.0) -> list[Event]:
+        return self.decide(Delete(self.at, grace))
 
     def cancel_token(self, detail: str = "", fence: Fence | None = None) -> list[Event]:
         return self.decide(TokenCancelled(self.at, fence or self.fence, detail))

@@ -145,5 +145,9 @@ def test_a_recovered_session_has_said_what_it_said() -> None:
     assert driver.running.words.notices == 1
 
 
+OF_NO_TURN = {Reason.EXPIRED, Reason.OVERFLOW, Reason.WITHDRAWN, Reason.DELETED}
+"""Why messages end that are in no turn; and of a session that is deleted there is no history."""
+
+
 def test_every_reason_of_a_turns_end_has_words() -> None:
-    assert set(WHY) == set(Reason) - {Reason.EXPIRED, Reason.OVERFLOW, Reason.WITHDRAWN}
+    assert set(WHY) == set(Reason) - OF_NO_TURN

@@ -13,6 +13,7 @@ from wavebreak.messages.commands import (
     Command,
     CompensationDone,
     Courtesy,
+    Delete,
     DeliveryDone,
     Edit,
     Heard,
@@ -49,6 +50,7 @@ from wavebreak.messages.events import (
     Resumed,
     Said,
     Saved,
+    SessionDeleted,
     SessionOpened,
     StepEnded,
     StopRequested,
@@ -58,7 +60,7 @@ from wavebreak.messages.events import (
     WaveStarted,
     WindowExtended,
 )
-from wavebreak.messages.ids import CallId
+from wavebreak.messages.ids import CallId, IdempotencyKey
 from wavebreak.messages.message import Reply
 from wavebreak.messages.policies import (
     AfterWave,
@@ -147,6 +149,12 @@ def delivery_done(driver: Driver) -> DeliveryDone:
     return DeliveryDone(driver.at, ours, DeliveryStatus.DELIVERED, "")  # type: ignore[arg-type]
 
 
+def compensation_done(driver: Driver) -> CompensationDone:
+    undoing = driver.state.undoing
+    key = undoing.left[0].idempotency_key if undoing else IdempotencyKey("")
+    return CompensationDone(driver.at, CallId("2.1.1.1"), None, key)
+
+
 def take(driver: Driver) -> Take:
     if driver.state.status is RUNNING:
         driver.send("offered", Steer())
@@ -169,7 +177,8 @@ COMMANDS: dict[type, Callable[[Driver], Command]] = {
     AsideDone: lambda d: AsideDone(d.at, "a1", "I am here", ""),
     Stop: lambda d: Stop(d.at, 99, AfterWave(), Backlog.KEEP, Reason.STOPPED, ""),
     UndoTurn: lambda d: UndoTurn(d.at, 5.0, "undo it"),
-    CompensationDone: lambda d: CompensationDone(d.at, CallId("2.1.1.1"), None),
+    CompensationDone: compensation_done,
+    Delete: lambda d: Delete(d.at, 5.0),
     TokenCancelled: lambda d: TokenCancelled(d.at, d.fence, "enough"),
     TimeIsUp: lambda d: TimeIsUp(d.at + 100.0),
     Progress: progress,
@@ -193,6 +202,7 @@ class Cell(NamedTuple):
 
 
 CUT_SHORT = (ExecutionCancelled, CancellationHandled, TurnEnded)
+CUT_OFF = (StopRequested, *CUT_SHORT)
 WAVE_ENDS = (CallEnded, WaveEnded)
 
 CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
@@ -240,6 +250,15 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         CLOSING: Cell(CLOSING),
         FAILED: SessionFailed,
         RECOVERING: Cell(RECOVERING),
+    },
+    Delete: {
+        IDLE: Cell(RECOVERING, (*[MessageEnded] * 2, SessionDeleted)),
+        COLLECTING: Cell(RECOVERING, (*[MessageEnded] * 3, SessionDeleted)),
+        RUNNING: Cell(RECOVERING, (*CUT_OFF, *[MessageEnded] * 3, SessionDeleted)),
+        STOPPING: Cell(RECOVERING, (*CUT_OFF, *[MessageEnded] * 4, SessionDeleted)),
+        CLOSING: Cell(RECOVERING, (*CUT_OFF, *[MessageEnded] * 3, SessionDeleted)),
+        FAILED: Cell(RECOVERING, (*CUT_OFF, *[MessageEnded] * 3, SessionDeleted)),
+        RECOVERING: Cell(RECOVERING, (SessionDeleted,)),
     },
     UndoTurn: {
         IDLE: Cell(IDLE),
@@ -497,6 +516,10 @@ UNDOING: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Stop: {STOPPING: Cell(STOPPING, (StopRequested,)), CLOSING: Cell(CLOSING)},
     Shutdown: {STOPPING: Cell(CLOSING, (StopRequested,)), CLOSING: Cell(CLOSING)},
+    Delete: {
+        status: Cell(RECOVERING, (*CUT_OFF, *[MessageEnded] * 4, SessionDeleted))
+        for status in (STOPPING, CLOSING)
+    },
     Progress: {STOPPING: Cell(STOPPING, (CallEnded,)), CLOSING: Cell(CLOSING, (CallEnded,))},
     RuntimeExit: {STOPPING: Cell(STOPPING, (CallEnded,)), CLOSING: Cell(CLOSING, (CallEnded,))},
     DeliveryDone: {
