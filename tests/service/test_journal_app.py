@@ -694,3 +694,34 @@ def test_a_disk_without_room_is_told_and_nothing_is_lost(
     assert "--no-vacuum" in said
     assert journal("check", "--fold", "-j", closed)[0] == 0
     assert journal("compact", "--no-vacuum", "-j", closed)[0] == 0
+
+
+async def test_a_journal_of_which_sessions_were_erased_is_whole_and_so_is_what_begins_anew(
+    tmp_path: Path, journal: Journal
+) -> None:
+    async def agent(turn: Turn) -> str:
+        return f"re: {turn.text}"
+
+    path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
+    async with ActorSystem(agent, journal=SqliteJournal(path)) as system:
+        for name in ("ann", "bob", "cem"):
+            for text in ("red", "blue"):
+                await (await system.session(name).send(text)).outcome()
+        await system.session("ann").delete()
+        await system.session("bob").delete()
+        await (await system.session("bob").send("green")).outcome()
+    status, said = journal("check", "-j", path, "--fold", "--json")
+    assert (status, said["problems"], said["sessions"]) == (0, [], 2)
+    lines = _export(path, tmp_path / "lines.jsonl", journal)
+    assert [line["session"]["session_id"] for line in lines if "session" in line] == ["cem", "bob"]
+    assert journal("import", tmp_path / "lines.jsonl", "-j", copy)[0] == 0
+    for one in (path, copy):
+        assert journal("compact", "-j", one)[0] == 0
+        assert journal("check", "-j", one, "--fold")[0] == 0
+        async with ActorSystem(agent, journal=SqliteJournal(one)) as system:
+            assert len(await system.session("bob").history()) == 2
+            with system.session("ann").events() as stream:
+                await (await system.session("ann").send("again")).outcome()
+                first = await anext(stream)
+            assert first.position is not None
+            assert first.position > 10

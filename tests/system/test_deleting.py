@@ -315,6 +315,33 @@ async def test_a_delivery_that_is_tried_again_is_not_after_the_deletion() -> Non
         assert await nothing_is_left(journal), "that it was given up is noted nowhere"
 
 
+async def test_a_delivery_that_a_consumer_holds_counts_for_nothing_any_more() -> None:
+    journal = MemoryJournal()
+    async with ActorSystem(agent, deliver="pull", journal=journal) as system:
+        ann, ben = system.session("ann"), system.session("ben")
+        with system.deliveries(lease=5, prefetch=1) as stream:
+            for text in ("a", "b"):
+                await answer(ann, text)
+            held = await anext(stream)
+            await answer(ben, "c")
+            next_one = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(1)
+            assert not next_one.done()
+            await ann.delete()
+            assert (await next_one).delivery.reply.text == "1: c"
+            assert not await held.ack()
+            assert not await held.nack()
+            await (await next_one).ack()
+            await answer(ann, "d")
+            fresh = await anext(stream)
+            assert fresh.delivery.reply.text == "1: d"
+            await fresh.nack(retry_after=1)
+            await ann.delete()
+            await asyncio.sleep(100)
+        assert not system.dead_letters
+        assert await nothing_is_left(journal)
+
+
 async def test_its_dead_letters_are_forgotten_and_no_others() -> None:
     deliver = RecordingDeliver()
     deliver.fail(10)
