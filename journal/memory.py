@@ -93,7 +93,7 @@ class MemoryJournal:
         self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
     ) -> Erased:
         """Forget a session."""
-        if key in self._snapshots or key in self._entries:
+        if unless_after is None and (key in self._snapshots or key in self._entries):
             self._floors[key] = max(above, self._newest(key))
             for kept in (self._snapshots, self._entries, self._older, self._history):
                 kept.pop(key, None)
