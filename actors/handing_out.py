@@ -138,7 +138,7 @@ class HandingOut(OutboundActor):
         self._out.ready[key] = None
         self._hand_out()
 
-    def forget(self, _key: SessionKey) -> None:
+    def forget(self, key: SessionKey) -> None:  # noqa: ARG002 - another has to know it
         """Who held a delivery of that session may have another."""
         self._hand_out()
         self._look_whether_finished()

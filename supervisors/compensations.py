@@ -124,7 +124,11 @@ def forget(running: dict[Named, Undoing], key: SessionKey) -> None:
     """Tell a session no more of the calls that are being undone; that goes on."""
     for undoing in running.values():
         if undoing.order.key == key:
-            undoing.order = undoing.order._replace(report=lambda _done: None)
+            undoing.order = undoing.order._replace(report=_to_nobody)
+
+
+def _to_nobody(_done: CompensationDone) -> None:
+    """Nobody wants to know."""
 
 
 def give_up(running: dict[Named, Undoing]) -> list[LoopActorRef[Any]]:

@@ -528,14 +528,13 @@ async def test_a_session_may_be_deleted_at_any_time(when: str) -> None:
         if when != "recovering":
             await session.send("hang")
             await asyncio.sleep(1)
-        if when == "stopping":
-            stopped = session.stop()
+        stopped = session.stop() if when == "stopping" else None
         deleted = session.delete()
         if when == "closing":
             closing = asyncio.create_task(system.__aexit__(None, None))
         result = await deleted
         assert result.turn == (None if when == "recovering" else 2)
-        if when == "stopping":
+        if stopped is not None:
             assert (await stopped).turn == 2
         if closing is None:
             closing = asyncio.create_task(system.__aexit__(None, None))
