@@ -39,6 +39,7 @@ POWER, SQLITE, FAULTS = (
     "tests/journal/test_sqlite.py",
     "tests/journal/test_sqlite_faults.py",
 )
+WAL = "tests/journal/test_wal.py"
 RECOVERY, DURABILITY = "tests/system/test_recovery.py", "tests/system/test_durability.py"
 ERASURE, DELETING = "tests/journal/test_erasure.py", "tests/system/test_deleting.py"
 
@@ -89,14 +90,14 @@ MUTATIONS: Final = {
     ),
     "a reading does not wait for what is being written": Mutation(
         "journal/sqlite.py",
-        "        await opened.committer.settled(key)\n        recorded, base",
-        "        recorded, base",
+        "        await opened.committer.settled(key)\n        async with opened.ahead:",
+        "        async with opened.ahead:",
         SQLITE,
     ),
     "a snapshot takes one entry too many along": Mutation(
         "journal/writer.py",
-        'connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last))',
-        'connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", (first, last + 1))',
+        "covered = (first, last - keep)",
+        "covered = (first, last - keep + 1)",
         f"{SQLITE} {POWER}",
     ),
     "a snapshot and its compaction are two transactions": Mutation(
@@ -128,13 +129,13 @@ MUTATIONS: Final = {
         "journal/schema.py", "    if had_wal or ", "    if True or ", SQLITE
     ),
     "a damaged -wal is not noticed": Mutation(
-        "journal/schema.py", "    if damage is None:", "    if True:", "tests/journal/test_wal.py"
+        "journal/schema.py", "    if damage is None:", "    if True:", f"{WAL} -k refused"
     ),
     "a torn -wal is taken for a damaged one": Mutation(
         "journal/wal.py",
         "        if self._commits and not self.is_certain:",
         "        if not self.is_certain:",
-        "tests/journal/test_wal.py",
+        f"{WAL} -k sectors",
     ),
     "nobody holds the lock": Mutation(
         "journal/place.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", SQLITE
