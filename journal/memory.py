@@ -45,11 +45,13 @@ class MemoryJournal:
         self._entries: dict[SessionKey, list[Entry]] = {}
         self._older: dict[SessionKey, deque[Entry]] = {}
         """Entries that the snapshots stand for."""
-        self._history: dict[SessionKey, deque[HistoryEntry]] = {}
         self._floors: dict[SessionKey, int] = {}
         """The last positions of sessions that were erased, ..."""
         self._floor = 0
         """... and of those of which the own one is forgotten, the highest."""
+        # Each part as it came: of most nothing is made before somebody reads it.
+        self._history: dict[SessionKey, deque[Sequence[HistoryEntry]]] = {}
+        self._lengths: dict[SessionKey, int] = {}
         self._committed = Commit(done=True)
 
     @property
@@ -73,11 +75,19 @@ class MemoryJournal:
         else:
             kept += entries
         if history:
-            known = self._history.get(key)
-            if known is None:
-                known = self._history[key] = deque(maxlen=self._keep_history)
-            known += history
+            self._keep(key, history)
         return self._committed
+
+    def _keep(self, key: SessionKey, history: Sequence[HistoryEntry]) -> None:
+        """Keep one more part of a history, and forget the first as long as enough is left."""
+        parts = self._history.get(key)
+        if parts is None:
+            parts = self._history[key] = deque()
+        parts.append(history)
+        length = self._lengths.get(key, 0) + len(history)
+        while parts and length - len(parts[0]) >= self._keep_history:
+            length -= len(parts.popleft())
+        self._lengths[key] = length
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Take ``state`` for all entries so far, and forget those."""
@@ -95,7 +105,8 @@ class MemoryJournal:
         """Forget a session."""
         if unless_after is None and (key in self._snapshots or key in self._entries):
             self._floors[key] = max(above, self._newest(key))
-            for kept in (self._snapshots, self._entries, self._older, self._history):
+            parts = (self._snapshots, self._entries, self._older, self._history, self._lengths)
+            for kept in parts:
                 kept.pop(key, None)
             if len(self._floors) > _FLOORS:
                 # What is begun anew is above all that was ever erased, so nobody needs to know.
@@ -122,10 +133,17 @@ class MemoryJournal:
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries that are kept."""
-        entries = self._history.get(key)
-        if not entries or limit <= 0:
+        wanted = min(limit, self._keep_history)
+        if wanted <= 0:
             return ()
-        return tuple(reversed(tuple(islice(reversed(entries), limit))))
+        last: list[Sequence[HistoryEntry]] = []
+        found = 0
+        for part in reversed(self._history.get(key, ())):
+            last.append(part)
+            found += len(part)
+            if found >= wanted:
+                break
+        return tuple([entry for part in reversed(last) for entry in part])[-wanted:]
 
     # --- for those who look ---
 

@@ -552,6 +552,8 @@ class _Progress(NamedTuple):
     calls: tuple[CallStarted, ...] = ()
 
 
+_COMPLETED = CallStatus.COMPLETED
+
 Line = NewType("Line", bytes)
 """A ``Progressed`` as a journal on disk has it; see :attr:`Progressed.line`."""
 
@@ -633,33 +635,33 @@ Entry = Event | Progressed
 def entry_of(line: Line) -> Progressed:
     """The entry that a line is of."""
     position, at, fence, done, wave_done, wave, calls = from_json(line, cache_strings="keys")
-    return Progressed(
-        position,
-        at,
-        Fence(*fence),
-        tuple([_done(*values) for values in done]),
-        wave_done,
-        wave,
-        tuple([_started(*values) for values in calls]),
-    )
+    ends = tuple([CallDone._make(_ending(values)) for values in done])
+    begun = tuple([CallStarted._make(_beginning(values)) for values in calls])
+    return Progressed(position, at, Fence._make(fence), ends, wave_done, wave, begun)
+
+
+def _ending(values: list[Any]) -> list[Any]:
+    """The fields of a call's end, as JSON has them, each of its type."""
+    values[3] = CallStatus(values[3])
+    if values[5] is not None:
+        values[5] = CallError(**values[5])
+    return values
+
+
+def _beginning(values: list[Any]) -> list[Any]:
+    values[4] = Effect(values[4])
+    return values
+
+
+def completed_by(line: Line) -> list[CallId]:
+    """The calls that completed by the entry of a line; of one that was answered, the other."""
+    ends = from_json(line, cache_strings="keys")[3]
+    return [end[6] or end[1] for end in ends if end[3] == _COMPLETED]
 
 
 def time_of(line: Line) -> float:
     """When the entry of a line was recorded, in seconds since the epoch."""
     return float(line.split(b",", 2)[1])
-
-
-def _done(  # noqa: PLR0917 - as many as a call's end has
-    wave: int, call_id: CallId, tool: str, status: str, result: Any, error: Any, *rest: Any
-) -> CallDone:
-    error = None if error is None else CallError(**error)
-    return CallDone(wave, call_id, tool, CallStatus(status), result, error, *rest)
-
-
-def _started(
-    call_id: CallId, tool: str, version: str, arguments: dict[str, Any], effect: str, *rest: Any
-) -> CallStarted:
-    return CallStarted(call_id, tool, version, arguments, Effect(effect), *rest)
 
 
 def _sort_of(entry: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict
 
 _new = object.__new__
-_set = object.__setattr__
+_set_dict = BaseModel.__dict__["__dict__"].__set__
 _set_fields = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
@@ -30,14 +30,14 @@ class Frozen(BaseModel):
     def trusted(cls, fields: dict[str, Any]) -> Self:
         """Make one of what is valid already, without looking at it again.
 
-        For the hot path alone: what comes from outside is validated. An event costs 0.5 µs so,
+        For the hot path alone: what comes from outside is validated. An event costs 0.4 µs so,
         1.6 µs by its constructor and 2.3 µs by ``model_construct`` (a turn of 5 waves has 25).
 
         Args:
             fields: every field, also those with a default; kept, so not to be used again.
         """
         made = _new(cls)
-        _set(made, "__dict__", fields)
+        _set_dict(made, fields)
         _set_fields(made, cls._all_fields)
         _set_extra(made, None)
         _set_private(made, None)

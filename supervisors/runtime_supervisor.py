@@ -107,8 +107,10 @@ class Runtimes:
 
     def hand(self, message: object) -> None:
         """Tell the supervisor, or the next one; when the system has closed, nobody."""
-        with contextlib.suppress(pykka.ActorDeadError):
+        try:
             self.place.hand(message)
+        except pykka.ActorDeadError:  # not by suppress(), which takes 0.4 µs, twice a turn
+            return
 
     def has(self, key: SessionKey) -> bool:
         """Whether a runtime of this session has not ended, be it abandoned or not."""

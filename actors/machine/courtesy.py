@@ -32,7 +32,7 @@ def be_courteous(draft: Draft, command: commands.Courtesy) -> None:
     event = draft.entries[-1]
     if not is_unsettled(draft.state, command.turn):
         assert isinstance(event, CourtesySaid), "it was written down just now"
-        draft.history.append(courtesy(event))
+        draft.settle([courtesy(event)])
 
 
 def _goes_on(state: SessionState, turn: int) -> bool:
@@ -69,4 +69,4 @@ def hear(draft: Draft, command: commands.Heard) -> None:
     if settled:
         event = draft.entries[-1]
         assert isinstance(event, Heard), "it was written down just now"
-        draft.history.append(heard(event))
+        draft.settle([heard(event)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from ...messages.events import AnyEvent, Entry, Event, MessageEnded, Progressed
@@ -10,8 +10,6 @@ from ...messages.ids import DeliveryId
 from .evolve import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ...messages.history import HistoryEntry
     from ...messages.reasons import CourtesyKind, MessageStatus, Reason
     from .state import Rules, Running, SessionState
@@ -58,7 +56,7 @@ class Draft:
         self.at = at
         self.streamed = streamed
         self.entries: list[Entry] = []
-        self.history: list[HistoryEntry] = []
+        self.history: Sequence[HistoryEntry] = ()
         self.wishes: Sequence[Wish] = ()
 
     def emit(self, kind: type[Event], turn: int | None = None, /, **fields: Any) -> None:
@@ -73,6 +71,13 @@ class Draft:
         event = kind.trusted(values)
         self.entries.append(event)
         self.state = evolve(state, event)
+
+    def settle(self, entries: Iterable[HistoryEntry]) -> None:
+        """Add to the session's history."""
+        if self.history:
+            self.history = [*self.history, *entries]
+        else:
+            self.history = entries if isinstance(entries, Sequence) else list(entries)
 
     def log(self, entry: Progressed) -> None:
         """Write down what happened to calls and waves, and evolve the state by it."""

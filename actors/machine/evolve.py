@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ...messages.history import HistoryEntry
+    from ...messages.ids import DeliveryId
     from ...messages.records import CallDone, CallRecord
 
 
@@ -282,9 +283,21 @@ def _posted(
 ) -> SessionState:
     if event.delivery_id is None:
         return state
-    delivery = Delivery.trusted(
+    delivery = _delivery(state, event, event.delivery_id, kind, reply, answers)
+    return state._replace(outbox=(*state.outbox, delivery))
+
+
+def _delivery(  # noqa: PLR0917 - what a delivery consists of
+    state: SessionState,
+    event: Event,
+    delivery_id: DeliveryId,
+    kind: DeliveryKind,
+    reply: Reply,
+    answers: tuple[str, ...],
+) -> Delivery:
+    return Delivery.trusted(
         {
-            "delivery_id": event.delivery_id,
+            "delivery_id": delivery_id,
             "kind": kind,
             "tenant": state.key.tenant,
             "session_id": state.key.session_id,
@@ -293,7 +306,6 @@ def _posted(
             "answers": answers,
         }
     )
-    return state._replace(outbox=(*state.outbox, delivery))
 
 
 def _saved(state: SessionState, event: Saved) -> SessionState:
@@ -408,7 +420,12 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     saved = running.saved if finished and running.saved is not None else state.saved
     if state.unknown:
         state = state._replace(unknown=_open_or_done(state.unknown))
-    state = state.changed(
+    outbox, reply, delivery_id = state.outbox, event.reply, event.delivery_id
+    if reply is not None and delivery_id is not None:
+        answers = tuple([waiting.message.message_id for waiting in running.messages])
+        delivery = _delivery(state, event, delivery_id, DeliveryKind.REPLY, reply, answers)
+        outbox = (*outbox, delivery)
+    return state.changed(
         _at(event),
         running=None,
         status=status,
@@ -416,14 +433,11 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         batch=batch,
         previous=event.partial_results,
         saved=saved,
-        last_reply=event.reply if finished else state.last_reply,
+        outbox=outbox,
+        last_reply=reply if finished else state.last_reply,
         ended=Ended(event.turn, event.outcome, event.detail),
         unsettled=unsettled,
     )
-    if event.reply is None or event.delivery_id is None:
-        return state
-    answers = tuple(waiting.message.message_id for waiting in running.messages)
-    return _posted(state, event, DeliveryKind.REPLY, event.reply, answers)
 
 
 def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:

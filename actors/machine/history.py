@@ -6,7 +6,8 @@ in the history once, and behind it what became of it. Until then they are ``stat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeGuard, overload
 
 from ...messages.events import (
     CourtesySaid,
@@ -22,9 +23,9 @@ from ...messages.ids import Fence
 from ...messages.reasons import Reason, TurnOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
-    from ...messages.events import Heard, Line, TurnEnded
+    from ...messages.events import Heard, Line, Logged, TurnEnded
     from ...messages.ids import CallId
     from ...messages.message import Reply, SessionMessage
     from ...messages.records import CallDone
@@ -46,8 +47,44 @@ WHY = {
 
 def finished(
     running: Running, known: Sequence[HistoryEntry], reply: Reply, at: float
-) -> list[HistoryEntry]:
+) -> Sequence[HistoryEntry]:
     """The entries of a turn that finishes: its messages, its calls, what it said, its reply."""
+    is_plain = not known and reply.text.strip() and running.words.heard is None
+    if is_plain and _is_all_calls(running.log):
+        return _Finished(running, reply, at)
+    return _finished(running, known, reply, at)
+
+
+class _Finished(Sequence[HistoryEntry]):
+    """What a plain turn adds to the history, made when somebody reads it: in memory few do.
+
+    Most turns are plain: messages, calls and a reply.
+    """
+
+    __slots__ = ("_at", "_reply", "_running")
+
+    def __init__(self, running: Running, reply: Reply, at: float) -> None:
+        self._running = running
+        self._reply = reply
+        self._at = at
+
+    def __len__(self) -> int:
+        return len(self._running.messages) + bool(self._running.log) + 1
+
+    @overload
+    def __getitem__(self, place: int) -> HistoryEntry: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[HistoryEntry]: ...
+    def __getitem__(self, place: int | slice) -> HistoryEntry | Sequence[HistoryEntry]:
+        return _finished(self._running, (), self._reply, self._at)[place]
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        return iter(_finished(self._running, (), self._reply, self._at))
+
+
+def _finished(
+    running: Running, known: Sequence[HistoryEntry], reply: Reply, at: float
+) -> list[HistoryEntry]:
     entries = [*known, *_turn(running, known, None, interrupted=False)]
     entry = _entry(HistoryKind.REPLY, running.number, reply.text, at, reply=reply)
     if not _is_empty(entry):
@@ -211,17 +248,24 @@ def _turn(
 ) -> list[HistoryEntry]:
     """A turn's messages, calls and words, in order."""
     log = running.log
-    for entry in log:
-        if isinstance(entry, Event):
-            return [
-                *_from_the_start(running, known),
-                *_work_and_words(running, reason, interrupted=interrupted),
-            ]
-    # Nothing but calls, as most turns have: twice as fast.
+    if not _is_all_calls(log):
+        return [
+            *_from_the_start(running, known),
+            *_work_and_words(running, reason, interrupted=interrupted),
+        ]
+    # As most turns are: twice as fast.
     entries = list(_messages(running.number, running.messages, known))
     if log:
-        entries.append(_work(running, reason, cast("tuple[Line, ...]", log)))
+        entries.append(_work(running, reason, log))
     return entries
+
+
+def _is_all_calls(log: tuple[Logged, ...]) -> TypeGuard[tuple[Line, ...]]:
+    """Whether a turn has done nothing but to call tools."""
+    for entry in log:  # noqa: SIM110 - any() takes twice as long, at every end of a turn
+        if isinstance(entry, Event):
+            return False
+    return True
 
 
 def _messages(

@@ -93,7 +93,7 @@ def late_ends(draft: Draft, report: Progress) -> None:
     ]
     if ends:
         state = draft.state
-        draft.history += (
+        draft.settle(
             late_end(done, report.at)
             for done in ends
             if not is_unsettled(state, turn_of(done.call_id))

@@ -7,12 +7,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from ...messages.events import Entry, Event, Logged, Progressed, entry_of
+from ...messages.events import Entry, Event, Logged, Progressed, completed_by, entry_of
 from ...messages.history import HistoryEntry
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import Debounce, Policy, Way, fences
-from ...messages.reasons import Backlog, CallStatus, Overflow, Reason, TurnOutcome
+from ...messages.reasons import Backlog, Overflow, Reason, TurnOutcome
 from ...messages.records import CallRecord, CallStarted, PartialResults
 from ...messages.view import SessionView
 
@@ -171,6 +171,8 @@ class Running(NamedTuple):
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The entries of the turn, as they are in the journal."""
+        if not self.log:
+            return ()
         return tuple([entry if isinstance(entry, Event) else entry_of(entry) for entry in self.log])
 
     def _latest_first(self) -> Iterator[Entry]:
@@ -204,15 +206,8 @@ class Running(NamedTuple):
     @property
     def completed(self) -> int:
         """How many calls have completed so far; one that answered a later attempt counts once."""
-        return len(
-            {
-                done.answered_from or done.call_id
-                for entry in self.entries
-                if isinstance(entry, Progressed)
-                for done in entry.done
-                if done.status is CallStatus.COMPLETED
-            }
-        )
+        lines = [line for line in self.log if not isinstance(line, Event)]
+        return len({call_id for line in lines for call_id in completed_by(line)})
 
     @property
     def senders(self) -> tuple[str | None, ...]:

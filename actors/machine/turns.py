@@ -85,7 +85,7 @@ def finish(draft: Draft, reply: Reply) -> None:
     """The turn has its reply: its messages are answered."""
     running = draft.running
     turn, messages = running.number, running.messages
-    draft.history += finished(running, draft.state.unsettled, reply, draft.at)
+    draft.settle(finished(running, draft.state.unsettled, reply, draft.at))
     says_nothing = not (reply.text or reply.attachments or reply.data)
     draft.emit(
         TurnEnded,
@@ -141,7 +141,7 @@ def _lose(draft: Draft, running: Running) -> None:
     """Nothing outlives the process: what would have been a turn again ends here."""
     state = draft.state
     if state.unsettled:
-        draft.history += state.unsettled
+        draft.settle(state.unsettled)
         draft.wish(CourtesyKind.CANCELLED, running.number)
     end_all(draft, running, state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
 
@@ -168,10 +168,10 @@ def undo_next(draft: Draft) -> None:
     event = draft.entries[-1]
     assert isinstance(event, TurnEnded), "it was written down just now"
     if words:  # something is left of it: the history has all
-        draft.history += (*known, *unfinished(running, known, event, overtaking))
+        draft.settle((*known, *unfinished(running, known, event, overtaking)))
         draft.wish(CourtesyKind.FAILED, running.number)
     else:
-        draft.history += undone(running, known, event)
+        draft.settle(undone(running, known, event))
         if stop.reason is not Reason.SUPERSEDED:  # else the next turn answers
             draft.wish(CourtesyKind.CANCELLED, running.number)
     end_all(draft, running, running.messages, MessageStatus.CANCELLED, Reason.ROLLBACK)
@@ -230,7 +230,7 @@ def _end_unfinished(  # noqa: PLR0917 - what a turn that did not finish is told 
         return  # it lives on: its entries are settled with those of the turn that ends the chain
     event = draft.entries[-1]
     assert isinstance(event, TurnEnded), "it was written down just now"
-    draft.history += (*known, *unfinished(running, known, event, overtaking))
+    draft.settle((*known, *unfinished(running, known, event, overtaking)))
     draft.wish(_OCCASIONS[outcome], running.number)
 
 
