@@ -99,11 +99,13 @@ class ToolCall(Generic[T_co]):
         Raises:
             InvalidArguments: JSON cannot hold one of them.
         """
-        if self._json is None:
+        form = self._json
+        if form is None:
             arguments = self.arguments
             plain = self._tool.is_plain and are_own_json(arguments)
-            self._json = dict(arguments) if plain else self._tool.arguments_to_json(arguments)
-        return self._json
+            form = arguments.copy() if plain else self._tool.arguments_to_json(arguments)
+            self._json = form
+        return form
 
     @property
     def equality(self) -> str:

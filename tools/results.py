@@ -9,7 +9,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, SchemaError, from_json, to_json
 
 from ..messages.errors import InvalidResult, ToolDefinitionError
-from .plain import ALWAYS, PLAIN, is_own_json
+from .plain import PLAIN, is_own_json
 from .signature import awaited, first_line, shown
 
 T = TypeVar("T")
@@ -44,8 +44,7 @@ class Result(Generic[T]):
         Raises:
             InvalidResult: it is not what the annotation says, or JSON cannot hold it.
         """
-        kind = value.__class__
-        if kind is self._plain and (kind in ALWAYS or is_own_json(value)):
+        if value.__class__ is self._plain and is_own_json(value):
             return value, value
         try:
             valid = self._adapter.validator.validate_python(value)

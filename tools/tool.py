@@ -16,7 +16,7 @@ from ..messages.errors import InvalidArguments, ToolDefinitionError
 from ..messages.reasons import Effect
 from .call import DeferredCall, ToolCall
 from .compensation import CompletedCall, checked_compensation
-from .plain import are_plain
+from .plain import PLAIN
 from .references import holds_reference
 from .results import Result
 from .retrying import Retries, checked_retries
@@ -113,10 +113,12 @@ class Tool(Generic[P, T]):
         Raises:
             InvalidArguments: the tool does not take them.
         """
-        if not (are_plain(args) and (not kwargs or are_plain(kwargs.values()))):
-            for value in (*args, *kwargs.values()):
-                if holds_reference(value):
-                    return self._defer(args, kwargs)
+        for value in args:
+            if value.__class__ not in PLAIN and holds_reference(value):
+                return self._defer(args, kwargs)
+        for value in kwargs.values():
+            if value.__class__ not in PLAIN and holds_reference(value):
+                return self._defer(args, kwargs)
         try:
             valid = self._validate(ArgsKwargs(args, kwargs))
         except ValidationError as error:
