@@ -79,6 +79,7 @@ from .messages.events import (
     ExecutionCancelled,
     Heard,
     MessageAccepted,
+    MessageDue,
     MessageEdited,
     MessageEnded,
     MessagesTaken,
@@ -131,7 +132,7 @@ from .messages.reasons import (
     TurnOutcome,
 )
 from .messages.records import CallError, CallRecord, PartialResults
-from .messages.view import SessionView
+from .messages.view import ScheduledMessage, SessionView
 from .supervisors.child_spec import ChildSpec, Restart
 from .supervisors.children import ChildCount, ChildInfo, ChildState, Report, ReportKind
 from .supervisors.policy import Budget
@@ -230,6 +231,7 @@ __all__ = [
     "MailboxFull",
     "MemoryJournal",
     "MessageAccepted",
+    "MessageDue",
     "MessageEdited",
     "MessageEnded",
     "MessageIdReused",
@@ -269,6 +271,7 @@ __all__ = [
     "RuntimeActor",
     "RuntimeId",
     "Said",
+    "ScheduledMessage",
     "Session",
     "SessionActor",
     "SessionError",

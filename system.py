@@ -38,7 +38,7 @@ from .actors.session_face import Session, check_key, check_policy
 from .actors.sight import ActiveTurn, active_turns, seen
 from .actors.stop_many import stop_if, stop_many
 from .actors.turn_engine import Environment
-from .journal.base import LastingJournal, WrittenJournal
+from .journal.base import LastingJournal, SchedulingJournal, WrittenJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import DeliveryId, SessionKey
@@ -46,6 +46,7 @@ from .messages.message import SessionMessage, UserMessage
 from .messages.policies import POLICIES, AfterWave, Debounce, Now
 from .messages.reasons import Backlog, Overflow
 from .messages.text import check_id
+from .supervisors.alarm import Alarm, MemoryIndex
 from .supervisors.bulletin import Bulletin
 from .supervisors.directory import DirectoryRules, SessionDirectory
 from .supervisors.door import Door
@@ -390,10 +391,14 @@ class ActorSystem:
                 except pykka.ActorDeadError:
                     logger.debug("delivery {} stays in the outbox", delivery.delivery_id)
 
+        index = self._journal if isinstance(self._journal, SchedulingJournal) else MemoryIndex()
+        alarm = Alarm(loop, index, now, wake=door.wake, is_starting=door.is_starting)
+
         def forget(key: SessionKey) -> None:
             runtimes.forget(key)
             outbound.forget(key)
             self._bulletin.forget(key)
+            alarm.forget(key)
 
         services = Services(
             journal=self._journal,
@@ -413,6 +418,7 @@ class ActorSystem:
             counters=counters,
             histories=histories,
             courtesy=Courteous(self._courtesy),
+            wake_at=alarm.set,
         )
         ours = [
             forever(
@@ -434,6 +440,7 @@ class ActorSystem:
                 self._directory_rules,
                 has_runtime=runtimes.has,
                 tell=self._bulletin.reports.tell,
+                alarm=alarm,
             ),
         ]
         ours += self._deliveries(outbound, door.report, now)

@@ -44,6 +44,8 @@ from .requests import (
     RollbackAgain,
     RollbackRequest,
     RollbackResult,
+    ScheduledRequest,
+    ScheduleRequest,
     SendRequest,
     ShutdownRequest,
     StopAgain,
@@ -161,8 +163,16 @@ class AnsweringActor(RecordedActor):
         self, request: SendRequest, chooser: Chooser | None, stamp: int
     ) -> None:
         self._choosing = request
-        message = request.message
         policy = request.policy or self._services.policy
+        policy = await self._decide_policy(request.message, policy, chooser)
+        self._choosing = None
+        if self.lifecycle is not Lifecycle.STOPPED:  # else it was given up meanwhile, and answered
+            self._send(request, policy, stamp)
+
+    async def _decide_policy(
+        self, message: SessionMessage, policy: Policy | Chooser, chooser: Chooser | None
+    ) -> Policy:
+        """Have the program's functions say what a message does to the running turn."""
         if chooser is not None:
             policy = await self._chosen(chooser, message)
         assert not callable(policy), "a chooser was given here"
@@ -172,10 +182,8 @@ class AnsweringActor(RecordedActor):
             and self._interrupts(policy)
             and not await self._permitted(permission, message)
         ):
-            policy = Enqueue()
-        self._choosing = None
-        if self.lifecycle is not Lifecycle.STOPPED:  # else it was given up meanwhile, and answered
-            self._send(request, policy, stamp)
+            return Enqueue()
+        return policy
 
     async def _permitted(
         self, permission: Callable[[SessionMessage, SessionView], Any], message: SessionMessage
@@ -234,7 +242,7 @@ class AnsweringActor(RecordedActor):
     def _attend(self) -> None:
         """Have the messages answered that wait for that beside the turns."""
 
-    def _came_too_late(self, request: SendRequest) -> bool:
+    def _came_too_late(self, request: SendRequest | ScheduleRequest) -> bool:
         """Whether the session has come to rest for good; what it knows it still confirms."""
         state = self.state
         if state.status is not Status.IDLE or request.message.message_id in state.remembered:
@@ -308,7 +316,12 @@ class AnsweringActor(RecordedActor):
 
     def _ask_again(
         self,
-        request: OutcomeRequest | ReadRequest | HeardRequest | HistoryRequest | LookRequest,
+        request: OutcomeRequest
+        | ReadRequest
+        | HeardRequest
+        | HistoryRequest
+        | LookRequest
+        | ScheduledRequest,
     ) -> None:
         """Leave a question to the next incarnation, which knows what the journal has."""
         self.actor_inbox.put(Envelope(request), bounded=False)

@@ -7,7 +7,7 @@ answered (``answering.py``), the running turn and what follows from events (``se
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -42,6 +42,7 @@ from .ledger import partial_results
 from .machine.courtesy import notice_due
 from .machine.draft import Decision
 from .machine.evolve import fold
+from .machine.scheduling import due_with_scheduled
 from .machine.state import Rules, SessionState, Status, begun, due, view_of
 from .machine.table import decide
 from .mailbox import Envelope, Lane
@@ -86,6 +87,8 @@ class Services(NamedTuple):
         counters: counts what is out of the ordinary.
         histories: reads the history for whoever asks.
         courtesy: what the session itself says on an occasion; empty for nothing.
+        wake_at: has a session started at a time, if it rests then; without, one that has messages
+            scheduled does not rest.
         chooser: chooses the policy of messages that bring none.
         who_may_interrupt: whether a message may interrupt the running turn.
         aside: answers messages beside the turns.
@@ -105,6 +108,7 @@ class Services(NamedTuple):
     counters: Counters
     histories: Histories
     courtesy: Callable[[CourtesyKind, SessionView], str]
+    wake_at: Callable[[SessionKey, float], None] | None = None
     chooser: Chooser | None = None
     who_may_interrupt: Callable[[SessionMessage, SessionView], Any] | None = None
     aside: Callable[[SessionMessage, SessionView], Any] | None = None
@@ -248,17 +252,26 @@ class RecordedActor(AsyncioActor):
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is under way: no message without its end, no delivery, no timer."""
+        """Whether nothing is under way: no message without its end, no delivery, no timer.
+
+        But for what is scheduled: the session is woken for that.
+        """
         state = self.state
         return (
             state.status is Status.IDLE
             and state.running is None
             and not state.waiting
             and not state.outbox
-            and self._timer is None
+            and (self._may_sleep() if state.scheduled else self._timer is None)
             and (self._releases is None or not self._releases.is_holding)
-            and all(known.outcome is not None for known in state.remembered.values())
+            and sum(known.outcome is None for known in state.remembered.values())
+            == len(state.scheduled)
         )
+
+    def _may_sleep(self) -> bool:
+        """Whether nothing but messages that are not due yet wants to be told the time."""
+        services = self._services
+        return services.wake_at is not None and self.state.scheduled[0].due_at > services.now()
 
     def rest(self) -> bool:
         """End for now, if the session is at rest; the next message brings it back.
@@ -401,6 +414,8 @@ class RecordedActor(AsyncioActor):
         """When the state wants to be told the time."""
         state, rules = self.state, self._services.rules
         when = due(state)
+        if state.scheduled:
+            when = due_with_scheduled(state, when)
         if rules.notify_after is None:
             return when
         notice = notice_due(state, rules)
@@ -413,10 +428,11 @@ class RecordedActor(AsyncioActor):
         if self.lifecycle is Lifecycle.RUNNING and self._when_due() is not None:
             self.actor_inbox.put(Envelope(TimeIsUp(self._services.now())), bounded=False)
 
-    def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> None:
+    def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> Awaitable[None] | None:
         when = self._when_due()
         if not self._apply(command) and when is not None and when > command.at:
             self._arm_timer()  # it was another one's; loops may call a timer early, too
+        return None
 
     def _actor_loop_teardown(
         self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None

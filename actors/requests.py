@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..messages.policies import Chooser, How, Policy
     from ..messages.reasons import Backlog, Reason, TurnOutcome
     from ..messages.records import CallRecord
+    from ..messages.view import ScheduledMessage
     from .control import RuntimeControl
     from .future import Future
     from .machine.state import Remembered, SessionState
@@ -52,6 +53,32 @@ class SendRequest(NamedTuple):
     receipt: Receipt
     accepted: Future[Receipt]
     priority: int = 0
+
+
+class ScheduleRequest(NamedTuple):
+    """Accept a message, and let it into the session at its time.
+
+    Args:
+        policy: None for what is chosen then.
+        when: seconds since the epoch; or from now, if it ``is_delay``.
+        deadline: seconds from when it is due.
+    """
+
+    message: SessionMessage
+    policy: Policy | None
+    when: float
+    is_delay: bool
+    deadline: float | None
+    fingerprint: str
+    receipt: Receipt
+    accepted: Future[Receipt]
+    priority: int = 0
+
+
+class ScheduledRequest(NamedTuple):
+    """Tell the messages that are not due yet."""
+
+    answer: Future[tuple[ScheduledMessage, ...]]
 
 
 class StopRequest(NamedTuple):

@@ -53,6 +53,7 @@ from .requests import (
     StartCompensation,
     StartRuntime,
 )
+from .scheduling import SchedulingActor
 from .steps import is_awaitable
 from .turn_engine import TurnInput
 
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 
-class SessionActor(DeletingActor):
+class SessionActor(SchedulingActor):
     """One conversation: decides what a message does, records it, and carries it out.
 
     Subclass it for hooks (``on_start``, ``on_stop``, ``on_failure``, ``on_receive`` for messages
@@ -371,6 +372,7 @@ class SessionActor(DeletingActor):
         **RecordedActor.RECORDED,
         **AnsweringActor.ANSWERED,
         **BacklogActor.BACKLOG,
+        **SchedulingActor.SCHEDULING,
         Barrier: _on_barrier,
         LookRequest: _on_look,
         Streamed: _on_streamed,

@@ -27,10 +27,13 @@ from .requests import (
     OutcomeRequest,
     ReadRequest,
     RollbackRequest,
+    ScheduledRequest,
+    ScheduleRequest,
     SendRequest,
     StopRequest,
     Told,
 )
+from .scheduling_face import kept_policy, when_of
 from .session_future import SessionFuture
 
 if TYPE_CHECKING:
@@ -40,8 +43,10 @@ if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
+    from ..messages.view import ScheduledMessage
     from .hub import EventStream
     from .requests import DeleteResult, Look, RollbackResult, StopResult
+    from .scheduling_face import At
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -199,6 +204,64 @@ class Session(BacklogFace):
         # Put, and not handed over: a stop that is told in the same breath covers it.
         self._gate.put(self.key, Envelope(request))
         return accepted
+
+    def send_later(
+        self,
+        content: str | SessionMessage,
+        *,
+        at: At,
+        sender: str | None = None,
+        attachments: Sequence[Attachment] = (),
+        metadata: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        policy: Policy | None = None,
+        deadline: float | None = None,
+        priority: int = 0,
+    ) -> Future[Receipt]:
+        """Have a message sent at a time; done when it is accepted, which is now.
+
+        When it is due it enters the session as one that is sent then. Until then it is in
+        :meth:`scheduled`, and can be taken back or edited by its id; a stop does not touch it. With
+        a durable journal it survives restarts. The outcome is known when it has ended.
+
+        Args:
+            content: a text, or a message of your own.
+            at: when it is due: a datetime with its zone, seconds since the epoch, or a timedelta
+                from now. What is past is due at once.
+            sender: who wrote it.
+            attachments: files that come with it; then the text may be empty.
+            metadata: whatever the channel wants back; must survive JSON.
+            message_id: de-duplicates: the same message again is accepted, and keeps the time that
+                it was first given.
+            policy: what it does to a running turn then; by default the session's choice then.
+            deadline: seconds from when it is due after which a turn on it times out.
+            priority: as of :meth:`send`.
+
+        Raises:
+            InvalidMessage: there is nothing to say, or an argument cannot be used.
+            SystemClosed: the system does not run.
+            MailboxFull: ``capacity`` messages are scheduled already.
+        """
+        when, is_delay = when_of(at)
+        message = self._message(content, sender, attachments, metadata, message_id)
+        check_policy(policy)
+        _check_deadline(deadline)
+        _check_priority(priority)
+        fingerprint = "" if isinstance(content, str) and not message_id else _fingerprint(message)
+        receipt = Receipt(self, message.message_id)
+        accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
+        kept = kept_policy(self._policy if policy is None else policy)
+        request = ScheduleRequest(
+            message, kept, when, is_delay, deadline, fingerprint, receipt, accepted, priority
+        )
+        self._gate.put(self.key, Envelope(request))
+        return accepted
+
+    def scheduled(self) -> Future[tuple[ScheduledMessage, ...]]:
+        """The messages that are not due yet, the next one first."""
+        answer: Future[tuple[ScheduledMessage, ...]] = SessionFuture(self.key, self._gate.loop)
+        self._gate.put(self.key, Envelope(ScheduledRequest(answer)))
+        return answer
 
     def _message(
         self,

@@ -37,6 +37,7 @@ from wavebreak.messages.commands import (
     RuntimeExit,
     Save,
     Say,
+    Schedule,
     Send,
     Shutdown,
     StepDone,
@@ -222,6 +223,10 @@ def _commands(state: SessionState) -> Iterator[Command]:
         ):
             message = UserMessage(message_id=f"{state.position}", text="drawn")
             yield Send(at, 1, message, policy, deadline, "")
+    # What is scheduled moves nothing before it is due, and then as one that is sent does; a test
+    # holds that, so the walk need not go on from there.
+    message = UserMessage(message_id="scheduled", text="drawn")
+    yield Schedule(at, message, AfterWave(), True, LATER, None, "")
     for how in (AfterWave(), Now()):
         for backlog in Backlog:
             yield Stop(at, 2, how, backlog, Reason.STOPPED, "")

@@ -204,6 +204,32 @@ class WrittenJournal(Journal, Protocol):
 
 
 @runtime_checkable
+class SchedulingJournal(Journal, Protocol):
+    """A journal that knows when something of a session is due, for those that rest.
+
+    What is scheduled is in the entries: a ``message_accepted`` with ``due_at`` is due then, until a
+    ``message_due``, or a ``message_ended`` with ``scheduled``, says otherwise. A session of which
+    something is due must not be taken for one that nobody uses any more.
+    """
+
+    def due(self, until: float) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions of which something is due until then, some at a time.
+
+        Args:
+            until: seconds since the epoch.
+        """
+        ...
+
+    async def next_due(self, after: float) -> float | None:
+        """When the first of what is due after that is; None if there is nothing.
+
+        Args:
+            after: seconds since the epoch.
+        """
+        ...
+
+
+@runtime_checkable
 class BrowsableJournal(Journal, Protocol):
     """A journal that can be looked into beside the sessions' work, as a service does.
 

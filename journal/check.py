@@ -11,7 +11,7 @@ from ..messages.errors import JournalCorrupt
 from .codec import VERSION, checksum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..messages.ids import SessionKey
     from .inspect import Inspection
@@ -166,7 +166,8 @@ class Check:
         except JournalCorrupt as error:
             return str(error)
         self.checked = self.checked._replace(folded=self.checked.folded + 1)
-        return _miscounted(state.messages + state.deliveries, found.unfinished)
+        wrong = _miscounted(state.messages + state.deliveries, found.unfinished)
+        return wrong or _mistimed(state.scheduled, found.due)
 
 
 def _wrong_rows(found: Found) -> Iterator[str]:
@@ -193,6 +194,7 @@ def _gap(found: Found) -> str:
     kept = bool(snapshots and rows)
     position = min(covered, rows[0].row_id - found.first - 1) if kept else covered
     waits = 0
+    scheduled: dict[int, float] = {}
     for row in rows:
         at = row.row_id - found.first
         if at != position + 1:
@@ -201,12 +203,15 @@ def _gap(found: Found) -> str:
         try:
             entries: list[Any] = from_json(row.data)
             position = _last_of(entries[-1])
-            waits += sum(map(_more_waits, entries))
+            for entry in entries:
+                waits += _more_waits(entry)
+                _reschedule(scheduled, entry)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             return f"entry at {at} cannot be read: {error!r}"
     if position < covered:
         return f"position {position + 1} is missing: its snapshot is at {covered}"
-    return "" if snapshots else _miscounted(waits, found.unfinished)
+    miscounted = _miscounted(waits, found.unfinished) or _mistimed(scheduled, found.due)
+    return "" if snapshots else miscounted
 
 
 def _miscounted(waits: int, counted: int) -> str:
@@ -217,13 +222,37 @@ def _miscounted(waits: int, counted: int) -> str:
     return f"{waits} messages and deliveries have not ended, and {counted} are counted: it {then}"
 
 
+def _mistimed(scheduled: Mapping[int, float], due: Mapping[int, float]) -> str:
+    """What is noted as due tells when a session is woken."""
+    if scheduled == due:
+        return ""
+    then = "woken in vain" if len(due) > len(scheduled) else "not woken in time"
+    return f"{len(scheduled)} messages are scheduled, and {len(due)} are noted: it is {then}"
+
+
+def _reschedule(scheduled: dict[int, float], entry: list[Any] | dict[str, Any]) -> None:
+    """What is scheduled after an entry."""
+    if isinstance(entry, list):
+        return
+    kind = entry["kind"]
+    if kind == "message_accepted" and entry.get("due_at") is not None:
+        scheduled[entry["position"]] = entry["due_at"]
+    elif kind == "message_due":
+        scheduled.pop(entry["accepted"], None)
+    elif kind == "message_ended" and entry.get("scheduled") is not None:
+        scheduled.pop(entry["scheduled"], None)
+
+
 def _more_waits(entry: list[Any] | dict[str, Any]) -> int:
     """How many more messages and deliveries are to be ended after an entry than before."""
     if isinstance(entry, list):
         return 0
     kind: str = entry["kind"]
     posted = kind != "delivery_ended" and entry.get("delivery_id") is not None
-    return int(posted) + (kind == "message_accepted") - (kind in _ENDS)
+    if entry.get("due_at") is not None or entry.get("scheduled") is not None:
+        return int(posted)  # it does not wait before it is due
+    more = kind in {"message_accepted", "message_due"}
+    return int(posted) + more - (kind in _ENDS)
 
 
 def _last_of(entry: list[Any] | dict[str, Any]) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..messages.ids import SessionKey
     from .base import Recorded, StateForm
 
@@ -20,6 +23,7 @@ class Folded(NamedTuple):
         turn: the last turn that was begun; 0 for none.
         running: whether it has not ended.
         status: in a word.
+        scheduled: when the messages are due that are not yet, by where they were accepted.
     """
 
     state: object
@@ -29,6 +33,7 @@ class Folded(NamedTuple):
     turn: int
     running: bool
     status: str
+    scheduled: Mapping[int, float] = MappingProxyType({})
 
 
 class Folding(Protocol):

@@ -253,6 +253,9 @@ class Inspection:
             JournalCorrupt: it cannot be read.
         """
         what = f"the journal of session {str(found.key)!r}"
+        if found.error:
+            msg = f"{what} cannot be read: {found.error}"
+            raise JournalCorrupt(msg)
         snapshot: object | None = None
         behind = -1
         for row in found.rows["snapshot"]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _BATCH = 1000
 """Sessions that are named at a time."""
 
+_DUE_AT_ONCE = 256
+"""Sessions of which something is due that are named at a time: all of them are started."""
+
 
 class Reader:
     """Reads a journal; all of it is called in the reader's thread.
@@ -168,6 +171,27 @@ class Reader:
         )
         rows: list[Any] = found.fetchall()
         return [SessionKey(*row[1:]) for row in rows], rows[-1][0] if rows else after
+
+    def due(
+        self, until: float, after: tuple[float, int]
+    ) -> tuple[Sequence[SessionKey], tuple[float, int]]:
+        """Some of the sessions of which something is due, and where to go on after."""
+        found = self._opened().execute(
+            "SELECT due.at, due.id, tenant, session_id FROM due "
+            "JOIN session ON session.id = due.id / ? "
+            "WHERE (due.at, due.id) > (?, ?) AND due.at <= ? ORDER BY due.at, due.id LIMIT ?",
+            (POSITIONS, *after, until, _DUE_AT_ONCE),
+        )
+        rows: list[Any] = found.fetchall()
+        keys = list(dict.fromkeys(SessionKey(*row[2:]) for row in rows))
+        return keys, (rows[-1][0], rows[-1][1]) if rows else after
+
+    def next_due(self, after: float) -> float | None:
+        """When the first of what is due after that is."""
+        first: float | None = (
+            self._opened().execute("SELECT min(at) FROM due WHERE at > ?", (after,)).get
+        )
+        return first
 
     def _opened(self) -> Database:
         if self._connection is None:

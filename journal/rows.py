@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..messages.ids import SessionKey
@@ -11,12 +12,15 @@ from .codec import Row
 from .schema import POSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .database import Database
 
 TABLES: Final = {"snapshot": "id", "entry": "id", "recent": "place", "history": "id"}
 """The tables with what sessions have, and the column with session and position."""
+
+
+_NOTHING: Final[Mapping[int, float]] = MappingProxyType({})
 
 
 class Found(NamedTuple):
@@ -30,6 +34,7 @@ class Found(NamedTuple):
         rows: by table, in order; entries of both tables are in ``entry``.
         error: what SQLite says instead of rows; then there may be more.
         floor: its first position is the one above this.
+        due: at which positions messages were accepted that are not due yet, and when they are.
     """
 
     number: int
@@ -39,6 +44,7 @@ class Found(NamedTuple):
     rows: dict[str, list[Row]]
     error: str = ""
     floor: int = 0
+    due: Mapping[int, float] = _NOTHING
 
     @property
     def first(self) -> int:
@@ -69,6 +75,7 @@ def read_sessions(
             (first, last),
         )
     }
+    due = read_due(connection, first, last)
     merged = heapq.merge(
         ((number, "", None) for number in sorted(names)),
         *(_rows(connection, table, first, last) for table in tables),
@@ -83,7 +90,25 @@ def read_sessions(
             rows["entry"].sort(key=lambda row: row.row_id)
         tenant, session_id, unfinished, touched_at, begin = names.get(number) or _NOBODY
         key = SessionKey(tenant, session_id) if number in names else None
-        yield Found(number, key, unfinished, touched_at, rows, floor=begin)
+        times = due.get(number, _NOTHING)
+        yield Found(number, key, unfinished, touched_at, rows, floor=begin, due=times)
+
+
+def read_due(connection: Database, first: int, last: int) -> dict[int, dict[int, float]]:
+    """What is scheduled in sessions, by their numbers, and by where it was accepted."""
+    due: dict[int, dict[int, float]] = {}
+    if not has_due(connection):
+        return due
+    span = (first * POSITIONS, (last + 1) * POSITIONS - 1)
+    for place, at in connection.execute("SELECT id, at FROM due WHERE id BETWEEN ? AND ?", span):
+        due.setdefault(place >> 32, {})[place % POSITIONS] = at
+    return due
+
+
+def has_due(connection: Database) -> bool:
+    """Whether the journal knows what is due; it does once this version has written to it."""
+    found: int = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'due'").get
+    return found > 0
 
 
 _NOBODY: Final = ("", "", 0, 0.0, 0)

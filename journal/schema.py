@@ -23,7 +23,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 APPLICATION_ID: Final = 0x77617665
 """What tells a journal from other databases: "wave"."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Of the tables; a row has a version of its own (``codec.py``). An older one is brought up to it
 when it is opened for writing."""
 
@@ -39,6 +39,12 @@ CREATE INDEX erased_at ON erased (at);
 INSERT INTO about VALUES ('salt', randomblob(16));
 """
 """See ``floors.py``."""
+_DUE: Final = """
+CREATE TABLE due (id INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
+CREATE INDEX due_at ON due (at);
+"""
+"""When messages are due that were accepted and are not; by where they were accepted. A session that
+has one must not be taken for one that nobody uses any more."""
 
 _TABLES: Final = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
@@ -66,6 +72,7 @@ CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
 {_FLOORS}
+{_DUE}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -81,8 +88,12 @@ ALTER TABLE session ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
 {_FLOORS}
 PRAGMA user_version = 2;
 """,
+    2: f"""
+{_DUE}
+PRAGMA user_version = 3;
+""",
 }
-"""What makes the tables of an older version those of this one."""
+"""What makes the tables of an older version those of the next; of none at once those of this."""
 
 POSITIONS: Final = 1 << 32
 """Positions that a session has room for within the ids of its rows."""
@@ -158,9 +169,10 @@ def _prepare(connection: Database, path: Path, synchronous: Synchronous) -> None
 def upgrade(connection: Database) -> None:
     """Make the tables of an earlier version, or of none, those of this one."""
     version: int = connection.pragma("user_version")
-    if version != SCHEMA_VERSION:
+    while version != SCHEMA_VERSION:
         with connection:
             connection.execute(_UPGRADES[version])
+        version = connection.pragma("user_version")
 
 
 def version_of(connection: Database, path: Path) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, get_args
 
@@ -19,6 +20,7 @@ from ..messages.events import (
     Entry,
     Event,
     MessageAccepted,
+    MessageDue,
     MessageEnded,
     Progressed,
 )
@@ -221,6 +223,7 @@ class SqliteJournal:
                 self._codec.history(history) if history else b"",
                 unfinished,
                 last.at if is_used or unfinished else 0.0,
+                () if type(first) is Progressed else scheduled_by(entries),
                 commit,
             )
         )
@@ -334,6 +337,20 @@ class SqliteJournal:
                 return
             yield keys
 
+    async def due(self, until: float) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions of which something is due until then, some at a time."""
+        after = (-inf, 0)
+        while True:
+            reader = self._running().reader
+            keys, after = await self._read(partial(reader.due, until, after))
+            if not keys:
+                return
+            yield keys
+
+    async def next_due(self, after: float) -> float | None:
+        """When the first of what is due after that is; None if there is nothing."""
+        return await self._read(partial(self._running().reader.next_due, after))
+
     async def _read(self, read: Callable[[], T]) -> T:
         opened = self._running()
         try:
@@ -367,13 +384,29 @@ def more_unfinished(entries: Sequence[Entry]) -> int:
         if kind is Progressed:
             continue
         if kind is MessageAccepted:
+            more += getattr(entry, "due_at", None) is None
+        elif kind is MessageDue:
             more += 1
-        elif kind in _ENDS:
+        elif kind in _ENDS and getattr(entry, "scheduled", None) is None:
             more -= 1
         # By the dict: pydantic takes 5 µs to say that there is no such attribute.
         if kind is not DeliveryEnded and entry.__dict__.get("delivery_id") is not None:
             more += 1
     return more
+
+
+def scheduled_by(entries: Sequence[Entry]) -> list[tuple[int, float | None]]:
+    """Where messages were accepted that are due then, or, with None, are scheduled no more."""
+    scheduled: list[tuple[int, float | None]] = []
+    for entry in entries:
+        if isinstance(entry, MessageAccepted):
+            if entry.due_at is not None and entry.position is not None:
+                scheduled.append((entry.position, entry.due_at))
+        elif isinstance(entry, MessageDue):
+            scheduled.append((entry.accepted, None))
+        elif isinstance(entry, MessageEnded) and entry.scheduled is not None:
+            scheduled.append((entry.scheduled, None))
+    return scheduled
 
 
 _ENDS: Final = frozenset({MessageEnded, DeliveryEnded})

@@ -9,7 +9,7 @@ import apsw
 
 from ..messages.errors import JournalCorrupt
 from ..messages.ids import SessionKey
-from .rows import TABLES
+from .rows import TABLES, has_due
 from .schema import POSITIONS
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Stats(NamedTuple):
         holder: the process that has it open; None for nobody.
         sessions: in all.
         unfinished: sessions that something waits for.
-        messages: that were accepted and have not ended.
+        messages: that were accepted, are due, and have not ended.
+        scheduled: messages that were accepted and are not due yet.
         deliveries: that have not ended: the outbox.
         running: turns that have not ended.
         unreadable: sessions that something waits for and that cannot be folded.
@@ -62,6 +63,7 @@ class Stats(NamedTuple):
     sessions: int
     unfinished: int
     messages: int
+    scheduled: int
     deliveries: int
     running: int
     unreadable: int
@@ -131,6 +133,7 @@ def _counted(inspection: Inspection, largest: int, progress: Callable[[int], obj
         sessions=sessions,
         unfinished=unfinished,
         messages=messages,
+        scheduled=connection.execute("SELECT count(*) FROM due").get if has_due(connection) else 0,
         deliveries=deliveries,
         running=running,
         unreadable=unreadable,

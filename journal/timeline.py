@@ -14,6 +14,7 @@ from ..messages.events import (
     DeliveryEnded,
     Event,
     MessageAccepted,
+    MessageDue,
     MessageEdited,
     MessageEnded,
     Progressed,
@@ -275,6 +276,7 @@ def _wave(event: WaveStarted) -> _Words:
 _WORDS: dict[type[Event], Callable[[Any], _Words]] = {
     SessionOpened: lambda event: (f"epoch {event.epoch}", "", ""),
     MessageAccepted: _accepted,
+    MessageDue: lambda event: ("", "", event.message_id),
     MessageEdited: lambda event: (event.text, "", event.message_id),
     MessageEnded: _message_ended,
     TurnStarted: lambda event: (f"on {', '.join(event.message_ids)}", "", ""),

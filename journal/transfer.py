@@ -102,12 +102,14 @@ def export(
 
 def _lines_of(found: Found) -> Iterator[tuple[bytes, bool]]:
     assert found.key is not None, "rows of nobody are not exported"
-    head = {
+    head: dict[str, Any] = {
         "session": found.key._asdict(),
         "unfinished": found.unfinished,
         "touched_at": found.touched_at,
         "floor": found.floor,
     }
+    if found.due:
+        head["due"] = [[position, at] for position, at in found.due.items()]
     yield to_json(head) + b"\n", False
     if found.error:
         yield to_json({"unreadable": found.error}) + b"\n", True
@@ -254,6 +256,9 @@ class _Rebuilding:
                     line.get("floor", 0),
                 ),
             ).get
+            for position, at in line.get("due", ()):
+                place = row_id(self._session, position)
+                self._connection.execute("INSERT INTO due VALUES (?, ?)", (place, at))
             self._sessions += 1
             self._progress(1)
         elif "damaged" in line or "unreadable" in line:

@@ -61,6 +61,7 @@ class Unit(NamedTuple):
         history: what it adds to the session's history; empty for nothing.
         unfinished: how many more messages and deliveries are to be ended after it than before.
         at: when the session was used by that, in seconds since the epoch; 0 if it was not.
+        due: where messages were accepted that are due then, or are scheduled no more (None).
     """
 
     key: SessionKey
@@ -69,6 +70,7 @@ class Unit(NamedTuple):
     history: bytes
     unfinished: int
     at: float
+    due: Sequence[tuple[int, float | None]]
     commit: Commit
 
 
@@ -282,6 +284,8 @@ class Writer:
                 before = unfinished.get(session)
                 more = item.unfinished + (before[0] if before else 0)
                 unfinished[session] = (more, item.at)
+            if item.due:
+                _schedule(connection, session, item.due)
         self._insert(connection, entries, history, unfinished, snapshots)
 
     def _insert(
@@ -328,7 +332,8 @@ class Writer:
         key = item.key
         found: list[Any] = connection.execute(
             "SELECT id, floor FROM session WHERE tenant = ? AND session_id = ? "
-            "AND (?3 IS NULL OR (unfinished = 0 AND touched_at < ?3))",
+            "AND (?3 IS NULL OR (unfinished = 0 AND touched_at < ?3 AND NOT EXISTS (SELECT 1 "
+            "FROM due WHERE due.id BETWEEN session.id << 32 AND session.id << 32 | 0xFFFFFFFF)))",
             (*key, item.unless_after),
         ).fetchall()
         self._ids.pop(key, None)
@@ -340,6 +345,7 @@ class Writer:
                     f"DELETE FROM {table} WHERE {place} BETWEEN ? AND ?",  # noqa: S608 - ours
                     bounds,
                 )
+            connection.execute("DELETE FROM due WHERE id BETWEEN ? AND ?", bounds)
             connection.execute("DELETE FROM session WHERE id = ?", (session,))
             raise_floor(connection, name_of(key, self._salt), floor, time.time())
             self._last.pop(session, None)
@@ -457,6 +463,16 @@ def _count(connection: Database, counted: list[tuple[int, int, float]]) -> None:
             "WHERE session.id = more.id",
             [value for row in counted[first:last] for value in row],
         )
+
+
+def _schedule(connection: Database, session: int, due: Sequence[tuple[int, float | None]]) -> None:
+    """Note when messages of a session are due, or that they are scheduled no more."""
+    for position, at in due:
+        place = row_id(session, position)
+        if at is None:
+            connection.execute("DELETE FROM due WHERE id = ?", (place,))
+        else:
+            connection.execute("INSERT INTO due VALUES (?, ?)", (place, at))
 
 
 def _chunks(count: int) -> Iterable[tuple[int, int, int]]:

@@ -41,6 +41,32 @@ class Send(NamedTuple):
     priority: int = 0
 
 
+class Schedule(NamedTuple):
+    """A message asks to be accepted now, and to enter the session at its time.
+
+    Args:
+        policy: what it does to a running turn then.
+        choose: whether that is chosen anew when it is due.
+        due_at: seconds since the epoch; not before ``at``.
+        deadline_at: seconds since the epoch.
+    """
+
+    at: float
+    message: SessionMessage
+    policy: Policy
+    choose: bool
+    due_at: float
+    deadline_at: float | None
+    fingerprint: str
+    priority: int = 0
+
+
+class Due(Send):
+    """The time of a scheduled message has come; it is that of its id, whatever else it says."""
+
+    __slots__ = ()
+
+
 class Stop(NamedTuple):
     """Somebody asks the running turn to stop; ``stamp`` covers every message put before."""
 
@@ -256,6 +282,6 @@ class Streamed(NamedTuple):
 
 
 Report = Progress | StepDone | Say | Save | Take | RuntimeExit
-Asked = Send | Stop | UndoTurn | Delete | Resume | Withdraw | Edit | Shutdown | Heard
+Asked = Send | Schedule | Stop | UndoTurn | Delete | Resume | Withdraw | Edit | Shutdown | Heard
 Told = TokenCancelled | TimeIsUp | DeliveryDone | AsideDone | CompensationDone | Courtesy
 Command = Open | Asked | Told | Report

@@ -89,6 +89,9 @@ class MessageAccepted(Event):
         expires_at: seconds since the epoch at which it ends if it still waits then.
         priority: those with a higher one are before it as long as they wait.
         parked: whether a stop that covers it has parked it.
+        due_at: of a scheduled message, seconds since the epoch at which it enters the session;
+            until then it does nothing.
+        choose: whether the policy of a scheduled message is chosen when it is due.
     """
 
     kind: Literal["message_accepted"] = "message_accepted"
@@ -101,11 +104,31 @@ class MessageAccepted(Event):
     expires_at: float | None = None
     priority: int = 0
     parked: bool = False
+    due_at: float | None = None
+    choose: bool = False
 
     @field_validator("message", mode="before")
     @classmethod
     def _of_its_class(cls, message: object, info: ValidationInfo) -> object:
         return of_its_class(message, info.data.get("message_type", ""), info)
+
+
+class MessageDue(Event):
+    """The time of a scheduled message has come: from here on it is as any other.
+
+    Args:
+        message_id: which.
+        accepted: the position of its acceptance.
+        policy: the policy that was chosen for it.
+        expires_at: seconds since the epoch at which it ends if it still waits then.
+    """
+
+    kind: Literal["message_due"] = "message_due"
+    turn: int | None = None
+    message_id: str
+    accepted: int
+    policy: Policy
+    expires_at: float | None = None
 
 
 class TurnStarted(Event):
@@ -448,6 +471,7 @@ class MessageEnded(Event):
         detail: the failure in words.
         reply: the answer of the ``aside`` handler; the reply of a turn is in ``turn_ended``.
         delivery_id: the delivery that carries that answer; None when nothing delivers.
+        scheduled: the position of its acceptance, if it was not due yet.
     """
 
     kind: Literal["message_ended"] = "message_ended"
@@ -458,6 +482,7 @@ class MessageEnded(Event):
     detail: str = ""
     reply: Reply | None = None
     delivery_id: DeliveryId | None = None
+    scheduled: int | None = None
 
 
 class CourtesySaid(Event):
@@ -511,6 +536,7 @@ class SessionDeleted(Event):
 AnyEvent = Annotated[
     SessionOpened
     | MessageAccepted
+    | MessageDue
     | TurnStarted
     | TurnRestarted
     | WaveStarted

@@ -72,6 +72,8 @@ class Reason(StrEnum):
     """The message waited longer than ``expires_after``."""
     OVERFLOW = "overflow"
     """A newer message took the message's place: more waited than ``capacity``."""
+    REJECTED = "rejected"
+    """A turn ran when the scheduled message was due, and its policy is ``Reject``."""
     WITHDRAWN = "withdrawn"
     """The message's sender took it back."""
     DELETED = "deleted"

@@ -6,6 +6,18 @@ from .message import SessionMessage
 from .model import Frozen
 
 
+class ScheduledMessage(Frozen):
+    """A message that was accepted, and is not due yet.
+
+    Args:
+        message: the message.
+        due_at: seconds since the epoch.
+    """
+
+    message: SessionMessage
+    due_at: float
+
+
 class SessionView(Frozen):
     """A session at one moment; read-only.
 
@@ -16,6 +28,7 @@ class SessionView(Frozen):
         wave: the last wave that the running turn began.
         calls_completed: how many of its calls have completed.
         waiting: how many messages wait for a turn.
+        scheduled: those that are not due yet, the next one first.
     """
 
     tenant: str
@@ -26,3 +39,4 @@ class SessionView(Frozen):
     wave: int = 0
     calls_completed: int = 0
     waiting: int = 0
+    scheduled: tuple[ScheduledMessage, ...] = ()

@@ -76,6 +76,7 @@ class _Machine:
             turn=state.turn,
             running=running is not None,
             status=str(state.status),
+            scheduled={one.accepted: one.due_at for one in state.scheduled},
         )
 
 

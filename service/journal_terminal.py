@@ -82,7 +82,7 @@ def stats_tables(stats: Stats) -> Iterator[RenderableType]:
         ("file", f"{size(stats.file_bytes)}, {free} of it free; -wal {wal}"),
         ("sessions", f"{stats.sessions:,}, {stats.snapshots:,} with a snapshot"),
         ("unfinished", f"{stats.unfinished:,} sessions, {stats.running:,} turns"),
-        ("messages", f"{stats.messages:,} that have not ended"),
+        ("messages", f"{stats.messages:,} that have not ended, {stats.scheduled:,} scheduled"),
         ("outbox", f"{stats.deliveries:,} deliveries that have not ended"),
         ("touched", f"{_time(stats.oldest)} to {_time(stats.newest)}"),
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..actors.recorded import Services
     from ..actors.session import SessionActor
     from ..messages.ids import SessionKey
+    from .alarm import Alarm
     from .door import Cell, Door
 
 SWEPT = 256
@@ -61,6 +62,7 @@ class SessionDirectory(AsyncioActor):
         rules: how it treats them.
         has_runtime: whether a runtime of a session has not ended.
         tell: told of every end, see ``Report``.
+        alarm: wakes sessions that rest when something of them is due.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SessionDirectory(AsyncioActor):
         *,
         has_runtime: Callable[[SessionKey], bool],
         tell: Callable[[Report], None],
+        alarm: Alarm,
     ) -> None:
         super().__init__(mailbox=door.place.mailbox)
         self._door = door
@@ -80,6 +83,7 @@ class SessionDirectory(AsyncioActor):
         self._rules = rules
         self._has_runtime = has_runtime
         self._tell = tell
+        self._alarm = alarm
         self._sweeper: Any = None
 
     def on_start(self) -> None:
@@ -90,6 +94,7 @@ class SessionDirectory(AsyncioActor):
             self._adopt(cell)
         if self._rules.idle_after is not None:
             self._sweep_later()
+        self._alarm.start()
 
     def _adopt(self, cell: Cell) -> None:
         ref, timer = cell.ref, cell.timer
@@ -297,10 +302,11 @@ class SessionDirectory(AsyncioActor):
     async def on_stop(self) -> None:  # type: ignore[override]
         """End the sessions, if the system does."""
         self._stop_sweeping()
+        await self._alarm.end()
         if self._door.place.ends:
             await self._door.end()
 
-    def on_failure(
+    async def on_failure(  # type: ignore[override]
         self,
         exception_type: type[BaseException] | None,  # noqa: ARG002
         exception_value: BaseException | None,  # noqa: ARG002
@@ -308,6 +314,7 @@ class SessionDirectory(AsyncioActor):
     ) -> None:
         """Leave the sessions to the next life."""
         self._stop_sweeping()
+        await self._alarm.end()
 
     def _stop_sweeping(self) -> None:
         if self._sweeper is not None:

@@ -13,6 +13,7 @@ from pykka.messages import _ActorStop
 from ..actors.backlog_requests import StopIf
 from ..actors.exit import Exit
 from ..actors.future import Future
+from ..actors.machine.state import Status
 from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
 from ..actors.requests import ShutdownRequest, StopRequest, Told, futures_of
 from ..actors.standing import Standing
@@ -181,6 +182,12 @@ class Door:
         """Start a session that nobody has sent anything: it has something left to do."""
         if not self.closed and key not in self.cells:
             self._make(key)
+
+    def is_starting(self, key: SessionKey) -> bool:
+        """Whether a session that was woken has not read its journal yet."""
+        cell = self.cells.get(key)
+        actor = None if cell is None else actor_of(cell)
+        return actor is not None and actor.state.status is Status.RECOVERING
 
     def forward(self, cell: Cell) -> None:
         """Leave what waits in a mailbox of which the session has ended to the next one."""

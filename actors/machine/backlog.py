@@ -9,6 +9,8 @@ from ...messages.events import MessageEdited, MessagesTaken, Resumed
 from ...messages.message import UserMessage
 from ...messages.policies import Steer
 from ...messages.reasons import MessageStatus, Reason
+from .scheduling import scheduled_one
+from .state import Scheduled
 from .turns import next_turn
 
 if TYPE_CHECKING:
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
     from .state import SessionState, Waiting
 
 
-def waits(state: SessionState, message_id: str) -> Waiting | None:
+def waits(state: SessionState, message_id: str) -> Waiting | Scheduled | None:
     """The message of that id, if it waits; what is in the running turn does not."""
     for waiting in (*state.waiting, *state.parked, *state.asides):
         if waiting.message.message_id == message_id:
             return waiting
-    return None
+    return scheduled_one(state, message_id)
 
 
 def may_be_edited(state: SessionState, message_id: str) -> bool:
     """Whether nobody has seen the words of a message yet."""
     waiting = waits(state, message_id)
-    if waiting is None or waiting.was_in_turn:
+    if waiting is None or isinstance(waiting, Scheduled):
+        return waiting is not None
+    if waiting.was_in_turn:
         return False
     return not (state.asides and state.asides[0] is waiting)
 

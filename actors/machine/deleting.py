@@ -28,6 +28,6 @@ def delete(draft: Draft, command: Delete) -> None:
             reason=Reason.DELETED,
             wave_num=running.wave + 1,
         )
-    messages = (*(running.messages if running is not None else ()), *draft.state.unanswered)
+    messages = (*(running.messages if running is not None else ()), *draft.state.unended)
     end_all(draft, running, messages, MessageStatus.CANCELLED, Reason.DELETED)
     draft.emit(SessionDeleted)

@@ -102,6 +102,10 @@ class Draft:
         **answer: Any,
     ) -> None:
         """Write down how a message ended."""
+        if self.state.scheduled:
+            for one in self.state.scheduled:
+                if one.message.message_id == message_id:
+                    answer["scheduled"] = one.accepted
         self.emit(
             MessageEnded,
             turn,

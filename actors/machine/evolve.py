@@ -16,6 +16,7 @@ from ...messages.events import (
     ExecutionCancelled,
     Heard,
     MessageAccepted,
+    MessageDue,
     MessageEdited,
     MessageEnded,
     MessagesTaken,
@@ -46,14 +47,17 @@ from ...messages.reasons import (
 )
 from ..ledger import record_of
 from .folds import (
+    came_due,
     collecting,
     covering,
     edited,
     gone_on,
     placed,
+    scheduled,
     taken,
     with_waiting,
     without,
+    without_scheduled,
 )
 from .history import heard, is_unsettled, late_end, turn_of, unfinished
 from .queue import by_admission, come_back, expiry, split, steered_first
@@ -145,8 +149,11 @@ def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
     fingerprint = event.fingerprint
     kept = Remembered(fingerprint, None) if fingerprint else OPEN
     remembered = remember(trim(state.remembered), event.message.message_id, kept)
+    if event.due_at is not None:
+        return scheduled(state.changed(position, remembered=remembered), event, event.due_at)
     if state.waiting or expires_at or priority or event.parked or type(event.policy) is Aside:
-        return placed(state.changed(position, remembered=remembered), event, waiting)
+        state = state.changed(position, remembered=remembered)
+        return placed(state, waiting, parked=event.parked)
     return state.changed(position, waiting=(waiting,), remembered=remembered)
 
 
@@ -456,6 +463,8 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
     ended = Remembered(kept.fingerprint if kept else "", outcome)
     remembered = remember(state.remembered, event.message_id, ended)
     state = state.changed(_at(event), remembered=remembered)
+    if event.scheduled is not None:
+        return without_scheduled(state, event.message_id)
     if state.covers.idle and event.status is MessageStatus.CANCELLED:
         # It would have been the turn that the stop, which found none, was meant for.
         state = state._replace(covers=state.covers._replace(idle=False))
@@ -497,6 +506,7 @@ def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:
 _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     SessionOpened: _opened,
     MessageAccepted: _accepted,
+    MessageDue: _then(came_due),
     TurnStarted: _turn_started,
     TurnRestarted: _turn_restarted,
     StepEnded: _logged,

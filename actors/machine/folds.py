@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from ...messages.policies import Aside
 from ...messages.reasons import Backlog
 from .queue import by_admission, expiry, queued, resumed, split
-from .state import Covers, SessionState, Status, Waiting, Window, earlier
+from .state import Covers, Scheduled, SessionState, Status, Waiting, Window, earlier
 
 if TYPE_CHECKING:
     from ...messages.events import (
         MessageAccepted,
+        MessageDue,
         MessageEdited,
         MessagesTaken,
         Resumed,
@@ -20,11 +21,44 @@ if TYPE_CHECKING:
     )
 
 
-def placed(state: SessionState, event: MessageAccepted, waiting: Waiting) -> SessionState:
-    """Put a message that was accepted where it waits."""
-    if event.parked:
+def scheduled(state: SessionState, event: MessageAccepted, due_at: float) -> SessionState:
+    """A message was accepted that is not due yet."""
+    assert event.position is not None, "what is journaled has a position"
+    policy = None if event.choose else event.policy
+    one = Scheduled(
+        event.message, due_at, event.position, policy, event.deadline_at, event.priority
+    )
+    return state._replace(scheduled=tuple(sorted((*state.scheduled, one), key=_due_at)))
+
+
+def _due_at(one: Scheduled) -> float:
+    return one.due_at
+
+
+def came_due(state: SessionState, event: MessageDue) -> SessionState:
+    """A scheduled message is as any other from here on."""
+    (one,) = [one for one in state.scheduled if one.message.message_id == event.message_id]
+    assert event.position is not None, "what is journaled has a position"
+    message = one.message
+    if not message.received_at:
+        message = message.trusted({**message.__dict__, "received_at": event.at})
+    waiting = Waiting(
+        message, event.policy, one.deadline_at, event.expires_at, one.priority, event.position
+    )
+    return placed(without_scheduled(state, event.message_id), waiting)
+
+
+def without_scheduled(state: SessionState, message_id: str) -> SessionState:
+    """The state without a message that was not due yet."""
+    left = tuple(one for one in state.scheduled if one.message.message_id != message_id)
+    return state._replace(scheduled=left)
+
+
+def placed(state: SessionState, waiting: Waiting, *, parked: bool = False) -> SessionState:
+    """Put a message where it waits."""
+    if parked:
         return state._replace(parked=(*state.parked, waiting))
-    if type(event.policy) is Aside:
+    if type(waiting.policy) is Aside:
         return state._replace(asides=(*state.asides, waiting))
     state = state._replace(waiting=queued(state.waiting, waiting))
     if waiting.expires_at is None:
@@ -68,7 +102,15 @@ def edited(state: SessionState, event: MessageEdited) -> SessionState:
         )
 
     return state._replace(
-        waiting=other(state.waiting), parked=other(state.parked), asides=other(state.asides)
+        waiting=other(state.waiting),
+        parked=other(state.parked),
+        asides=other(state.asides),
+        scheduled=tuple(
+            one._replace(message=one.message.model_copy(update={"text": event.text}))
+            if one.message.message_id == event.message_id
+            else one
+            for one in state.scheduled
+        ),
     )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...messages.commands import Due
 from ...messages.errors import MessageIdReused, MessageRejected, SessionFailed, SystemClosed
 from ...messages.events import MessageAccepted
 from ...messages.policies import AfterWave, Enqueue, Now, Reject, Rollback
 from ...messages.reasons import Backlog, MessageStatus, Reason
 from .bounds import drop_oldest, make_room
+from .scheduling import enter, make_room_for_scheduled, scheduled_one
 from .turns import next_turn, request_stop
 from .windows import extend_window, start_all
 
 if TYPE_CHECKING:
-    from ...messages.commands import Command, Send
+    from ...messages.commands import Command, Schedule, Send
     from .draft import Draft
 
 
@@ -72,8 +74,12 @@ def join(draft: Draft, send: Send) -> None:
 
 def reject(draft: Draft, send: Send) -> None:
     """A turn runs, and the message does not want to wait for it."""
-    if not _is_known(draft, send):
-        raise MessageRejected(_rejected(draft))
+    if _is_known(draft, send):
+        return
+    if type(send) is Due:
+        draft.end_message(send.message.message_id, MessageStatus.DROPPED, Reason.REJECTED)
+        return
+    raise MessageRejected(_rejected(draft))
 
 
 def _rejected(draft: Draft) -> str:
@@ -98,10 +104,14 @@ def aside_or_wait(draft: Draft, send: Send) -> None:
 def _accept_aside(draft: Draft, send: Send) -> bool:
     if not draft.rules.aside:
         return False
-    if not _is_known(draft, send):
+    if _is_known(draft, send):
+        return True
+    if type(send) is Due:
+        enter(draft, send, waits=False)
+    else:
         make_room(draft)
         _take_on(draft, send)
-        drop_oldest(draft)
+    drop_oldest(draft)
     return True
 
 
@@ -109,9 +119,27 @@ def _as_queued(send: Send) -> Send:
     return send._replace(policy=Enqueue())
 
 
-def refuse_closed(draft: Draft, send: Send) -> None:
-    """The system shuts down: what is new has to be sent again."""
-    if not _is_known(draft, send):
+def schedule(draft: Draft, command: Schedule) -> None:
+    """Accept; it does nothing before its time has come."""
+    if _is_known(draft, command):
+        return
+    make_room_for_scheduled(draft)
+    draft.emit(
+        MessageAccepted,
+        message_type=type(command.message).__name__,
+        message=command.message,
+        policy=command.policy,
+        choose=command.choose,
+        deadline_at=command.deadline_at,
+        fingerprint=command.fingerprint,
+        priority=command.priority,
+        due_at=command.due_at,
+    )
+
+
+def refuse_closed(draft: Draft, send: Send | Schedule) -> None:
+    """The system shuts down: what is new has to be sent again, what is due waits for the start."""
+    if type(send) is not Due and not _is_known(draft, send):
         msg = f"session {str(draft.state.key)!r} is closing: send the message again after restart"
         raise SystemClosed(msg)
 
@@ -134,6 +162,8 @@ def accept(draft: Draft, send: Send, *, waits: bool = False) -> bool:
     """Take the message on; False when it has been before, or is covered by a stop."""
     if _is_known(draft, send):
         return False
+    if type(send) is Due:
+        return enter(draft, send, waits=waits)
     if send.stamp < draft.state.covers.stamp:
         end = _covered(draft, send)
         if end is not None:
@@ -198,11 +228,16 @@ def _covered(draft: Draft, send: Send) -> MessageStatus | Backlog | None:
     return None if backlog is Backlog.KEEP else backlog
 
 
-def _is_known(draft: Draft, send: Send) -> bool:
-    """Whether this message was accepted before; its id with another content is an error."""
+def _is_known(draft: Draft, send: Send | Schedule) -> bool:
+    """Whether this message was accepted before; its id with another content is an error.
+
+    One that is due was, and is known when it has entered the session, or has ended.
+    """
     known = draft.state.remembered.get(send.message.message_id)
     if known is None:
         return False
+    if type(send) is Due:
+        return scheduled_one(draft.state, send.message.message_id) is None
     if known.fingerprint != send.fingerprint:
         msg = (
             f"message_id {send.message.message_id!r} was used in session "

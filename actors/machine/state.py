@@ -14,7 +14,7 @@ from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import Debounce, Policy, Way, fences
 from ...messages.reasons import Backlog, Overflow, Reason, TurnOutcome
 from ...messages.records import CallRecord, CallStarted, PartialResults
-from ...messages.view import SessionView
+from ...messages.view import ScheduledMessage, SessionView
 
 
 class Status(StrEnum):
@@ -51,6 +51,23 @@ class Waiting(NamedTuple):
     priority: int = 0
     admitted: int = 0
     was_in_turn: bool = False
+
+
+class Scheduled(NamedTuple):
+    """A message that was accepted, and is not due yet.
+
+    Args:
+        due_at: seconds since the epoch at which it enters the session.
+        accepted: the position of its acceptance.
+        policy: what it does to a running turn then; None for what is chosen then.
+    """
+
+    message: NamedMessage
+    due_at: float
+    accepted: int
+    policy: Policy | None
+    deadline_at: float | None
+    priority: int = 0
 
 
 class Covers(NamedTuple):
@@ -260,6 +277,7 @@ class SessionState(NamedTuple):
         ended: the last turn that ended.
         unsettled: what a chain of interrupted turns will add to the history when it ends.
         floor: epochs up to this one were of a session that was deleted.
+        scheduled: messages that are not due yet, the next one first.
     """
 
     key: SessionKey
@@ -285,6 +303,7 @@ class SessionState(NamedTuple):
     ended: Ended | None = None
     unsettled: tuple[HistoryEntry, ...] = ()
     floor: int = 0
+    scheduled: tuple[Scheduled, ...] = ()
 
     def changed(self, position: int, **fields: Any) -> SessionState:
         """The state at another position, with some fields changed; half the price of _replace."""
@@ -314,8 +333,13 @@ class SessionState(NamedTuple):
 
     @property
     def unanswered(self) -> tuple[Waiting, ...]:
-        """All that was accepted, has not ended, and is not in the running turn."""
+        """All that was accepted, has not ended, is due and is not in the running turn."""
         return (*self.waiting, *self.parked, *self.asides)
+
+    @property
+    def unended(self) -> tuple[Waiting | Scheduled, ...]:
+        """All that was accepted, has not ended, and is not in the running turn."""
+        return (*self.unanswered, *self.scheduled)
 
     @property
     def fence(self) -> Fence:
@@ -347,6 +371,14 @@ def view_of(state: SessionState) -> SessionView:
         wave=running.wave if running else 0,
         calls_completed=running.completed if running else 0,
         waiting=len(state.waiting),
+        scheduled=scheduled_of(state) if state.scheduled else (),
+    )
+
+
+def scheduled_of(state: SessionState) -> tuple[ScheduledMessage, ...]:
+    """The messages that are not due yet, as they may be seen."""
+    return tuple(
+        ScheduledMessage(message=one.message, due_at=one.due_at) for one in state.scheduled
     )
 
 

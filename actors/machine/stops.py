@@ -101,7 +101,7 @@ def shut_down_idle(draft: Draft, command: Shutdown) -> None:
     """What waits lives on in the journal, or ends with it."""
     del command
     if not draft.rules.survives:
-        end_all(draft, None, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+        end_all(draft, None, draft.state.unended, MessageStatus.CANCELLED, Reason.SHUTDOWN)
 
 
 def shut_down(draft: Draft, command: Shutdown) -> None:

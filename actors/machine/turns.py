@@ -26,7 +26,7 @@ from ...messages.records import CRASHED, CallDone, CallError
 from ..ledger import partial_results
 from .history import finished, undone, unfinished
 from .queue import batch_of, by_admission
-from .state import Running, Status, Stopping, Waiting
+from .state import Running, Scheduled, Status, Stopping, Waiting
 from .undoing import begin_rollback, is_rollback, undo_first
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _lose(draft: Draft, running: Running) -> None:
     if state.unsettled:
         draft.settle(state.unsettled)
         draft.wish(CourtesyKind.CANCELLED, running.number)
-    end_all(draft, running, state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+    end_all(draft, running, state.unended, MessageStatus.CANCELLED, Reason.SHUTDOWN)
 
 
 def undo_next(draft: Draft) -> None:
@@ -194,7 +194,7 @@ def _overtaking(draft: Draft, stop: Stopping) -> tuple[Waiting, ...]:
 def end_all(
     draft: Draft,
     running: Running | None,
-    messages: tuple[Waiting, ...],
+    messages: tuple[Waiting | Scheduled, ...],
     status: MessageStatus,
     reason: Reason,
 ) -> None:

@@ -60,4 +60,4 @@ def shut_down_collecting(draft: Draft, command: Shutdown) -> None:
     request_stop(draft, command.how, Reason.SHUTDOWN)
     assert draft.state.status is Status.CLOSING, "the fold closes the window"
     if not draft.rules.survives:
-        end_all(draft, None, draft.state.unanswered, MessageStatus.CANCELLED, Reason.SHUTDOWN)
+        end_all(draft, None, draft.state.unended, MessageStatus.CANCELLED, Reason.SHUTDOWN)

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -90,6 +91,9 @@ async def make(path: Path) -> None:
         await hold.reached(1)
         await stopped.send("over", message_id="s2", policy=Now())
         await asyncio.sleep(10)
+        await system.session("later").send_later(
+            "tea", at=datetime(2900, 1, 1, tzinfo=UTC), message_id="t1", policy=Now(grace=1.0)
+        )
         await left.send(Order(order=7), message_id="l0")
         await asyncio.sleep(1)
         await left.send("wait", message_id="l1", policy=AfterWave(), deadline=1e9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import RecordingDeliver
 
 from .make_golden import FOLDER, Order
+
+SCHEDULES = 3
+"""The first version that can have scheduled messages."""
 
 VERSIONS = sorted(int(path.stem.removeprefix("version-")) for path in FOLDER.glob("*.db"))
 
@@ -51,6 +55,10 @@ async def test_a_journal_of_an_earlier_version_is_gone_on_with(
                 ("left", "l2"),
             )
         }
+        if version >= SCHEDULES:
+            (tea,) = await system.session("later").scheduled()
+            assert tea.message.as_text() == "tea"
+            assert tea.due_at == datetime(2900, 1, 1, tzinfo=UTC).timestamp()
         await deliver.until(3)
         await asyncio.sleep(1)
         history = await journal.history(SessionKey("", "left"), 100)

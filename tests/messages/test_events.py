@@ -19,6 +19,7 @@ from wavebreak.messages.events import (
     ExecutionCancelled,
     Heard,
     MessageAccepted,
+    MessageDue,
     MessageEdited,
     MessageEnded,
     MessagesTaken,
@@ -201,6 +202,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     MessagesTaken(**OF_ATTEMPT, message_ids=("m3", "m4")),
     WindowExtended(**COMMON, until=3.0, latest=9.0),
+    MessageDue(**COMMON, message_id="m2", accepted=3, policy=Now(grace=2.0), expires_at=9.0),
     MessageEdited(**COMMON, message_id="m1", text="other words"),
     Resumed(**COMMON),
     CourtesySaid(

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,6 +81,10 @@ async def talk(path: Path, left: Path, keep: int) -> None:
         await bob.send("wait", message_id="bob-wait")
         await hold.reached(1)
         await bob.send("later", message_id="bob-later", policy=Enqueue())
+        for session in (system.session("s0"), ann, bob):
+            await session.send_later("in a year", at=timedelta(days=365))
+            withdrawn = await session.send_later("not at all", at=timedelta(days=1))
+            await session.withdraw(withdrawn.message_id)
         await asyncio.sleep(1)
         for suffix in ("", "-wal"):
             shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
@@ -181,6 +186,15 @@ DAMAGES: Final = {
     "nothing is counted": (
         "UPDATE session SET unfinished = 0 WHERE session_id = 'bob'",
         "is not started by itself",
+    ),
+    "another time is noted": (
+        f"UPDATE due SET at = 5 WHERE id >> 32 = {BOB}",  # noqa: S608
+        "is not woken in time",
+    ),
+    "no time is noted": (f"DELETE FROM due WHERE id >> 32 = {BOB}", "is not woken in time"),  # noqa: S608
+    "a time is noted twice": (
+        f"INSERT INTO due SELECT id + 1, at FROM due WHERE id >> 32 = {BOB}",  # noqa: S608
+        "woken in vain",
     ),
 }
 
@@ -437,6 +451,7 @@ def test_a_journal_is_told_in_figures(left: Path, closed: Path, journal: Journal
         assert stats["sessions"] == MANY + 2
         assert (stats["unfinished"], stats["messages"], stats["running"]) == (1, 2, 1)
         assert stats["deliveries"] == 0
+        assert stats["scheduled"] == 3
         assert stats["snapshots"] == 1
         assert stats["unreadable"] == 0
         assert {one["session_id"] for one in stats["largest"]} >= {"ann", "bob"}

@@ -20,6 +20,7 @@ from wavebreak.messages.commands import (
     Courtesy,
     Delete,
     DeliveryDone,
+    Due,
     Edit,
     Heard,
     Open,
@@ -28,6 +29,7 @@ from wavebreak.messages.commands import (
     RuntimeExit,
     Save,
     Say,
+    Schedule,
     Send,
     Shutdown,
     StepDone,
@@ -207,6 +209,37 @@ class Driver:
     def send(self, message_id: str, policy: Policy = AFTER_WAVE, **options: Any) -> list[Event]:
         return self.decide(self.message(message_id, policy, **options))
 
+    def scheduling(
+        self,
+        message_id: str,
+        after: float = 60.0,
+        policy: Policy | None = None,
+        *,
+        deadline: float | None = None,
+        fingerprint: str = "",
+        priority: int = 0,
+    ) -> Schedule:
+        return Schedule(
+            self.at,
+            UserMessage(message_id=message_id, text=f"text of {message_id}"),
+            policy or AFTER_WAVE,
+            policy is None,
+            self.at + after,
+            None if deadline is None else self.at + after + deadline,
+            fingerprint or f"fingerprint of {message_id}",
+            priority,
+        )
+
+    def schedule(
+        self, message_id: str, after: float = 60.0, policy: Policy | None = None, **options: Any
+    ) -> list[Event]:
+        return self.decide(self.scheduling(message_id, after, policy, **options))
+
+    def let_in(self, message_id: str, policy: Policy = AFTER_WAVE) -> list[Event]:
+        """The time of a scheduled message has come."""
+        message = UserMessage(message_id=message_id, text="it is told by its id")
+        return self.decide(Due(self.at, 0, message, policy, None, ""))
+
     def stop(
         self,
         how: How = AFTER_WAVE,
@@ -373,6 +406,10 @@ class Driver:
     @property
     def asides(self) -> list[str]:
         return [each.message.message_id for each in self.state.asides]
+
+    @property
+    def scheduled(self) -> list[str]:
+        return [each.message.message_id for each in self.state.scheduled]
 
     def outcome(self, message_id: str) -> MessageOutcome | None:
         return self.state.remembered[message_id].outcome

@@ -145,7 +145,13 @@ def test_a_recovered_session_has_said_what_it_said() -> None:
     assert driver.running.words.notices == 1
 
 
-OF_NO_TURN = {Reason.EXPIRED, Reason.OVERFLOW, Reason.WITHDRAWN, Reason.DELETED}
+OF_NO_TURN = {
+    Reason.EXPIRED,
+    Reason.OVERFLOW,
+    Reason.REJECTED,
+    Reason.WITHDRAWN,
+    Reason.DELETED,
+}
 """Why messages end that are in no turn; and of a session that is deleted there is no history."""
 
 

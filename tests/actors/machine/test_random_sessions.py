@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import Rules, SessionState, Status, due
 from wavebreak.actors.machine.stored import StateForm
-from wavebreak.journal.sqlite import more_unfinished
+from wavebreak.journal.sqlite import more_unfinished, scheduled_by
 from wavebreak.messages.errors import (
     MailboxFull,
     MessageIdReused,
@@ -37,6 +37,7 @@ from wavebreak.messages.events import (
     Entry,
     Heard,
     MessageAccepted,
+    MessageDue,
     MessageEnded,
     MessagesTaken,
     Progressed,
@@ -127,6 +128,8 @@ class Observer:
         self.attempt: int = 0
         self.runs = False
         self.accepted: set[str] = set()
+        self.scheduled: set[str] = set()
+        self.came_due: set[str] = set()
         self.ended: set[str] = set()
         self.in_turn: tuple[str, ...] = ()
         self.open: dict[str, bool] = {}
@@ -158,11 +161,19 @@ class Observer:
     def _accepted(self, event: MessageAccepted) -> None:
         assert event.message.message_id not in self.accepted
         self.accepted.add(event.message.message_id)
+        if event.due_at is not None:
+            self.scheduled.add(event.message.message_id)
 
     def _ended(self, event: MessageEnded) -> None:
         assert event.message_id in self.accepted
         assert event.message_id not in self.ended
         self.ended.add(event.message_id)
+
+    def _came_due(self, event: MessageDue) -> None:
+        assert event.message_id in self.accepted
+        assert event.message_id not in self.ended
+        assert event.message_id not in self.came_due
+        self.came_due.add(event.message_id)
 
     def _turn_started(self, event: TurnStarted) -> None:
         assert not self.runs
@@ -235,6 +246,7 @@ class Observer:
 
     _WATCH: Final[dict[type, Any]] = {
         MessageAccepted: _accepted,
+        MessageDue: _came_due,
         MessageEnded: _ended,
         TurnStarted: _turn_started,
         MessagesTaken: _taken,
@@ -286,7 +298,14 @@ class RandomSession(RuleBasedStateMachine):
         driver, state = self.driver, self.driver.state
         assert FORM.load(FORM.dump(state)) == state
         left = len(self.observer.accepted - self.observer.ended) + len(state.outbox)
+        left -= len(state.scheduled)
         assert more_unfinished(driver.entries) == left, "so it is started when a process begins"
+        noted: dict[int, float | None] = {}
+        for position, at in scheduled_by(driver.entries):
+            assert (position in noted) == (at is None)
+            noted[position] = at
+        left_due = {position: at for position, at in noted.items() if at is not None}
+        assert left_due == {one.accepted: one.due_at for one in state.scheduled}, "and woken"
 
     def _the_state_is_one_of_those_that_can_be(self) -> None:
         state, observer = self.driver.state, self.observer
@@ -339,7 +358,12 @@ class RandomSession(RuleBasedStateMachine):
         state, observer = self.driver.state, self.observer
         ours = [each.message.message_id for each in state.running.messages] if state.running else []
         waiting = [each.message.message_id for each in state.unanswered]
-        assert Counter([*ours, *waiting]) == Counter(observer.accepted - observer.ended)
+        scheduled = [each.message.message_id for each in state.scheduled]
+        left = observer.accepted - observer.ended
+        assert Counter([*ours, *waiting, *scheduled]) == Counter(left)
+        assert set(scheduled) == (observer.scheduled - observer.came_due) & left
+        assert [one.due_at for one in state.scheduled] == sorted(o.due_at for o in state.scheduled)
+        assert len(scheduled) <= self.driver.rules.capacity
         if state.running is not None:
             assert set(ours) == set(observer.in_turn)
             assert len(ours) == len(observer.in_turn)
@@ -349,7 +373,11 @@ class RandomSession(RuleBasedStateMachine):
             assert not state.waiting
         assert 0 <= state.batch <= len(state.waiting)
         count = [each for each in (*state.waiting, *state.parked) if not each.was_in_turn]
-        assert len(count) + len(state.asides[1:]) <= self.driver.rules.capacity
+        # What is due has room, though the session be full.
+        room = self.driver.rules.capacity
+        if self.driver.rules.overflow is Overflow.REJECT:
+            room += len(observer.came_due)
+        assert len(count) + len(state.asides[1:]) <= room
         expiries = [each.expires_at for each in state.waiting if each.expires_at is not None]
         assert state.expires_at == min(expiries, default=None)
         assert all(at >= self.driver.at for at in expiries) or state.status is Status.CLOSING
@@ -425,6 +453,54 @@ class RandomSession(RuleBasedStateMachine):
             return
         assert not known
         assert message not in driver.state.remembered
+
+    @rule(
+        after=st.sampled_from((0.0, 2.0, 60.0)),
+        policy=st.one_of(st.none(), POLICIES),
+        again=st.booleans(),
+        deadline=st.sampled_from((None, 20.0)),
+    )
+    def schedule(self, after: float, policy: Any, again: bool, deadline: float | None) -> None:
+        driver = self.driver
+        if not again or not self.sent:
+            self.sent += 1
+        message = f"m{self.sent}"
+        known = message in driver.state.remembered
+        try:
+            happened = driver.schedule(message, after, policy, deadline=deadline)
+        except SystemClosed:
+            assert driver.state.status is Status.CLOSING
+        except MailboxFull:
+            assert len(driver.state.scheduled) >= driver.rules.capacity
+        else:
+            assert bool(happened) != known
+
+    @precondition(lambda self: self.sent and self.driver.state.scheduled)
+    @rule(data=st.data(), policy=POLICIES, late=SECONDS)
+    def let_in(self, data: st.DataObject, policy: Any, late: float) -> None:
+        driver = self.driver
+        one = driver.state.scheduled[0]
+        if driver.state.status is not Status.IDLE:
+            driver.pass_time(max(0.0, one.due_at - driver.at) + late)
+        else:
+            driver.at = max(driver.at, one.due_at) + late
+        message = one.message.message_id
+        if message in driver.scheduled:  # else it ended with the session meanwhile
+            happened = driver.let_in(message, policy)
+            assert happened or driver.state.status is Status.CLOSING
+        assert driver.let_in(message, policy) == [] or driver.state.status is Status.CLOSING
+
+    @precondition(lambda self: self.driver.state.scheduled)
+    @rule(data=st.data(), text=st.sampled_from(("other words", "")))
+    def change_what_is_scheduled(self, data: st.DataObject, text: str) -> None:
+        message = data.draw(st.sampled_from(self.driver.scheduled))
+        if text:
+            assert self.driver.edit(message, text)
+            (one,) = [o for o in self.driver.state.scheduled if o.message.message_id == message]
+            assert one.message.as_text() == text
+        else:
+            assert self.driver.withdraw(message)
+            assert self.driver.ended(message) == "cancelled withdrawn"
 
     @precondition(lambda self: self.driver.state.parked or self.driver.state.running)
     @rule()
@@ -660,6 +736,11 @@ class RandomSession(RuleBasedStateMachine):
         for message in driver.asides:
             driver.answer_aside(message)
         driver.resume()
+        for one in driver.state.scheduled:
+            driver.at = max(driver.at, one.due_at)
+            driver.let_in(one.message.message_id, Enqueue())
+        for message in driver.asides:
+            driver.answer_aside(message)
         for _ in range(200):
             if driver.state.status is Status.COLLECTING:
                 driver.pass_time_until_due()

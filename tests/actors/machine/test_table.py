@@ -23,6 +23,7 @@ from wavebreak.messages.commands import (
     RuntimeExit,
     Save,
     Say,
+    Schedule,
     Send,
     Shutdown,
     StepDone,
@@ -170,6 +171,7 @@ COMMANDS: dict[type, Callable[[Driver], Command]] = {
     Collect: send(Collect()),
     Reject: send(Reject()),
     Aside: send(Aside()),
+    Schedule: lambda d: d.scheduling("new"),
     Resume: lambda d: Resume(d.at),
     Withdraw: lambda d: Withdraw(d.at, "p1"),
     Edit: lambda d: Edit(d.at, "p1", "other words"),
@@ -235,6 +237,15 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
     },
     Enqueue: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
+        COLLECTING: Cell(COLLECTING, (MessageAccepted,)),
+        RUNNING: Cell(RUNNING, (MessageAccepted,)),
+        STOPPING: Cell(STOPPING, (MessageAccepted,)),
+        CLOSING: SystemClosed,
+        FAILED: SessionFailed,
+        RECOVERING: SessionFailed,
+    },
+    Schedule: {
+        IDLE: Cell(IDLE, (MessageAccepted,)),
         COLLECTING: Cell(COLLECTING, (MessageAccepted,)),
         RUNNING: Cell(RUNNING, (MessageAccepted,)),
         STOPPING: Cell(STOPPING, (MessageAccepted,)),
@@ -514,6 +525,7 @@ UNDOING: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         row: {STOPPING: CELLS[row][STOPPING], CLOSING: CELLS[row][CLOSING]}
         for row in (Reject, Resume, Withdraw, Edit, AsideDone, Courtesy, Heard)
     },
+    Schedule: {STOPPING: Cell(STOPPING, (MessageAccepted,)), CLOSING: SystemClosed},
     Stop: {STOPPING: Cell(STOPPING, (StopRequested,)), CLOSING: Cell(CLOSING)},
     Shutdown: {STOPPING: Cell(CLOSING, (StopRequested,)), CLOSING: Cell(CLOSING)},
     Delete: {
