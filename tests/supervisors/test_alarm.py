@@ -151,7 +151,9 @@ async def test_sessions_that_do_not_start_hold_up_the_others_for_a_while() -> No
     await asyncio.sleep(1)
     index.at = {BEN: sessions.loop.time()}
     sessions.alarm.set(BEN, sessions.loop.time())
-    await asyncio.sleep(STARTS_WITHIN * STARTING + 1)
+    await asyncio.sleep(1)
+    assert [key for key, _ in sessions.woken] == [ANN]
+    await asyncio.sleep(STARTS_WITHIN * STARTING)
     assert [key for key, _ in sessions.woken] == [ANN, BEN]
     await sessions.alarm.end()
 
@@ -181,6 +183,16 @@ async def test_an_index_in_memory_gives_each_session_once_for_what_it_has_told()
     assert [list(keys) async for keys in index.due(6.0)] == [[ANN]]
     assert [list(keys) async for keys in index.due(8.0)] == [[BEN]]
     assert await index.next_due(8.0) is None
+
+
+async def test_of_a_session_that_was_deleted_nothing_is_due() -> None:
+    sessions = Sessions(MemoryIndex())
+    sessions.alarm.start()
+    sessions.alarm.set(ANN, sessions.loop.time() + 5)
+    sessions.alarm.forget(ANN)
+    await asyncio.sleep(10)
+    assert sessions.woken == []
+    await sessions.alarm.end()
 
 
 async def test_with_an_index_in_memory_nothing_is_looked_up_before_somebody_schedules() -> None:

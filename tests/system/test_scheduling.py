@@ -15,6 +15,7 @@ from wavebreak import (
     AcceptanceUnknown,
     ActorSystem,
     AfterWave,
+    Budget,
     Debounce,
     Detached,
     Enqueue,
@@ -204,13 +205,16 @@ async def test_it_is_sent_twice_and_accepted_once_at_its_first_time(journal: Jou
         assert await session.scheduled() == ()
 
 
-async def test_it_can_be_taken_back_and_edited_until_it_is_due(journal: Journal) -> None:
+async def test_it_can_be_taken_back_and_edited_until_it_is_due(
+    journal: Journal, tmp_path: Path
+) -> None:
     async with ActorSystem(echo, journal=journal, idle_after=10) as system:
         session = system.session("ann")
         receipts = [await session.send_later(text, at=HOUR, message_id=text) for text in ("a", "b")]
         await asyncio.sleep(60)
         assert loaded(system) == set()
         assert (await session.withdraw("a")).done
+        assert [one.message.message_id for one in await session.scheduled()] == ["b"]
         assert (await session.edit("b", "other words")).done
         assert (await receipts[0].outcome()).status is MessageStatus.CANCELLED
         await asyncio.sleep(60)
@@ -221,6 +225,8 @@ async def test_it_can_be_taken_back_and_edited_until_it_is_due(journal: Journal)
         assert not late.done
         assert late.outcome is not None
         assert (await session.history())[0].text == "other words"
+    if (tmp_path / "j.db").exists():
+        assert rows_due(tmp_path / "j.db") == 0
 
 
 async def test_no_more_are_scheduled_than_may_wait() -> None:
@@ -417,6 +423,66 @@ async def test_a_death_of_the_session_loses_nothing_of_it() -> None:
         outcome = await receipt.outcome()
         assert outcome.status is MessageStatus.ANSWERED
         assert outcome.turn == 1
+
+
+async def test_a_session_that_was_given_up_is_woken_when_something_is_due(
+    journal: Journal,
+) -> None:
+    deliver = RecordingDeliver()
+    async with ActorSystem(
+        echo, journal=journal, deliver=deliver, session_budget=Budget(0, 60)
+    ) as system:
+        await system.session("ann").send_later("x", at=HOUR)
+        tree = system._tree
+        assert tree is not None
+        ref = tree.door.cells[SessionKey("", "ann")].ref
+        assert ref is not None
+        kill(ref)
+        await asyncio.sleep(100)
+        assert loaded(system) == set()
+        await asyncio.sleep(3600)
+        assert deliver.texts == ["1: x"]
+
+
+async def test_what_is_scheduled_goes_with_a_session_that_is_deleted(
+    journal: Journal, tmp_path: Path
+) -> None:
+    deliver = RecordingDeliver()
+    async with ActorSystem(echo, journal=journal, deliver=deliver, idle_after=10) as system:
+        session = system.session("ann")
+        receipt = await session.send_later("x", at=HOUR, message_id="x")
+        outcome = receipt.outcome()
+        deleted = await session.delete()
+        assert deleted.message_ids == ("x",)
+        assert (await outcome).reason == "deleted"
+        await system.session("ben").send_later("y", at=HOUR)
+        await asyncio.sleep(60)
+        assert len((await system.session("ben").delete()).message_ids) == 1
+        await asyncio.sleep(7200)
+        assert deliver.texts == []
+        assert loaded(system) == set()
+        assert await session.scheduled() == ()
+    if (tmp_path / "j.db").exists():
+        assert rows_due(tmp_path / "j.db") == 0
+
+
+async def test_a_sweep_leaves_a_session_alone_that_has_something_scheduled(path: Path) -> None:
+    journal = SqliteJournal(path)
+    async with ActorSystem(echo, journal=journal, idle_after=10) as system:
+        session = system.session("ann")
+        await (await session.send("hello")).outcome()
+        await session.send_later("x", at=HOUR, message_id="x")
+        await asyncio.sleep(100)
+        assert loaded(system) == set()
+        erased = journal.erase(session.key, unless_after=time.time() + 1e6)
+        await asyncio.sleep(10)
+        assert erased.commit.done
+        assert [one.message.message_id for one in await session.scheduled()] == ["x"]
+        await session.withdraw("x")
+        await asyncio.sleep(100)
+        journal.erase(session.key, unless_after=time.time() + 1e6)
+        await asyncio.sleep(10)
+        assert await session.history() == ()
 
 
 # --- restarts ---
@@ -633,7 +699,7 @@ async def test_an_upgraded_journal_knows_what_is_due(path: Path) -> None:
     async with ActorSystem(echo, journal=SqliteJournal(path)) as system:
         await (await system.session("ann").send("hello")).outcome()
     old = opened(path)
-    old.execute("DROP TABLE due; PRAGMA user_version = 1")
+    old.execute("DROP TABLE due; PRAGMA user_version = 2")
     old.close()
     deliver = RecordingDeliver()
     async with ActorSystem(
