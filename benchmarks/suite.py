@@ -197,6 +197,11 @@ def _show(report: Report) -> None:
             told = ", ".join(f"{name} {found.get(name, 0):,g}" for name in numbers)
             console.print(f"G  {system}: {told}", highlight=False)
     console.print(reach_in_terminal(report))
+    runs = report.runs
+    console.print(
+        f"{report.form} form, medians of {min(runs)} to {max(runs)} runs" if runs else "no runs",
+        highlight=False,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -137,8 +137,13 @@ def machine(report: Report) -> str:
     return (
         f"Measured {where.began[:10]} at {where.began[11:16]} UTC: Python {where.python}, "
         f"{where.system}, {where.cores} cores; {where.load:g} processes wanted one of them when it "
-        f"began, in the mean of a minute. With {versions}."
+        f"began, in the mean of a minute. Medians of {_several(report.runs)} runs. With {versions}."
     )
+
+
+def _several(numbers: set[int]) -> str:
+    few, many = min(numbers), max(numbers)
+    return str(few) if few == many else f"{few} to {many}"
 
 
 def times(kept: dict[str, Any]) -> str:

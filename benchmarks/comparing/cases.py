@@ -59,7 +59,7 @@ class Case:
     systems: tuple[str, ...]
     values: tuple[Value, ...]
     runs: int = 5
-    quick_runs: int = 3
+    quick_runs: int = 2
 
 
 def _each_second(figures: Figures, order: Order) -> float:
@@ -172,10 +172,9 @@ CASES: Final = (
     Case(
         "D light",
         _interrupted(10, 20),
-        _interrupted(10, 20),
+        _interrupted(10, 12),
         (RAW, "floor", OURS, *_ON_UVLOOP, *_TALKERS),
         _WAITS,
-        quick_runs=3,
     ),
     Case(
         "D after_wave, 100",
@@ -227,7 +226,7 @@ CASES: Final = (
         _no_op(10),
         (RAW, "floor", OURS, *_ON_UVLOOP, "restart", *_TALKERS),
         (NO_OP_TURNS, CPU_A_TURN),
-        quick_runs=5,
+        quick_runs=3,
     ),
     *(
         Case(

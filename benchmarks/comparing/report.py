@@ -102,6 +102,12 @@ class Report(_Kept):
         found = part.numbers.get(name)
         return None if found is None else found.median
 
+    @property
+    def runs(self) -> set[int]:
+        """Of how many runs its medians are."""
+        parts = [part for parts in self.cases.values() for part in parts.values()]
+        return {len(number.runs) for part in parts for number in part.numbers.values()}
+
     def with_case(self, name: str, parts: dict[str, Part]) -> Self:
         """Give this one with one case more."""
         return self.model_copy(update={"cases": {**self.cases, name: parts}})

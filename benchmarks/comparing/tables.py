@@ -96,9 +96,9 @@ def in_markdown(parts: Mapping[str, Part]) -> str:
     return "\n".join([*lines, *(["", *left_out] if left_out else [])])
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Draw a table of text."""
-    aligned = ["---", *["---:"] * (len(head) - 1)]
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> list[str]:
+    """Draw a table of text, whose first columns are words and the others numbers."""
+    aligned = ["---"] * words + ["---:"] * (len(head) - words)
     return [f"| {' | '.join(row)} |" for row in (head, aligned, *rows)]
 
 
@@ -143,7 +143,7 @@ def _coloured(text: str) -> str:
 
 def reach_in_markdown(report: Report) -> str:
     """Draw the bars for a page."""
-    return "\n".join(markdown(REACH_HEAD, reach_rows(report)))
+    return "\n".join(markdown(REACH_HEAD, reach_rows(report), words=2))
 
 
 def missed(report: Report) -> list[Reached]:
