@@ -121,4 +121,6 @@ def pytest_runtest_makereport(
     if hasattr(error, "timeline") and hasattr(error, "test"):
         seed = item.config.getoption("--wavebreak-seed")
         report.longrepr = f"{error}\n\n(--wavebreak-seed={seed})"
+    elif type(error).__name__ == "ExploreError":
+        report.longrepr = f"ExploreError: {error}"
     return report

@@ -108,6 +108,7 @@ def test_a_flipped_bit_before_the_last_transaction_is_noticed(frame: int, tmp_pa
         assert damage.transactions == len(ends)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_last_transaction_cannot_be_told_from_a_torn_one(
     tmp_path: Path,
 ) -> None:

@@ -79,6 +79,7 @@ async def test_every_route_is_in_the_matrix() -> None:
         assert routes_of(ask) == written
 
 
+@pytest.mark.matrix(quick=5)
 @pytest.mark.parametrize(("method", "path", "body", "scope"), ROUTES)
 async def test_a_route_lets_in_whoever_has_its_scope_and_nobody_else(
     method: str, path: str, body: Any, scope: str

@@ -176,6 +176,7 @@ async def test_only_the_names_of_the_service_are_answered_if_they_are_said() -> 
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.matrix(quick=2)
 @pytest.mark.parametrize(
     "body",
     [
@@ -211,6 +212,7 @@ async def test_a_body_of_another_kind_is_refused_as_a_form_of_a_foreign_page_has
         assert (await ask.post(SEND, {"text": "x"}, headers={"Content-Type": kind})).status == 202
 
 
+@pytest.mark.matrix(quick=2)
 @pytest.mark.parametrize(
     ("params", "headers", "where"),
     [

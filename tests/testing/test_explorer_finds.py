@@ -87,8 +87,8 @@ def test_an_error_that_an_interruption_brings_out_is_found_without_an_invariant(
 
 
 def test_errors_that_the_agent_raises_on_purpose_are_named() -> None:
-    explored = explore(one_message_only, ["a"], raises=ValueError, schedules=60)
-    assert explored.schedules == 60
+    explored = explore(one_message_only, ["a"], inject=["now"], raises=ValueError, schedules=30)
+    assert explored.schedules == 30
     found(one_message_only, raises=(KeyError, LookupError))
 
 
@@ -107,7 +107,7 @@ def test_a_tool_that_fails_by_itself_and_an_agent_that_gives_no_reply_are_found(
 
 def test_an_agent_is_not_blamed_for_what_was_injected() -> None:
     kinds = ("fail", "crash", "deadline", "stop now")
-    assert explore(looks, ["a"], inject=kinds, schedules=200).schedules == 200
+    assert explore(looks, ["a"], inject=kinds, schedules=60).schedules == 60
 
 
 def test_an_agent_that_is_no_coroutine_function_is_refused() -> None:
@@ -211,9 +211,9 @@ def drawn(agent: Any, script: Any, count: int) -> list[Schedule]:
 @pytest.mark.slow
 def test_threads_have_no_say_in_the_course_of_a_schedule() -> None:
     script = ["a", Say("b", after=0.1)]
-    schedules = drawn(counts, script, 200)
+    schedules = drawn(counts, script, 100)
     first = courses(counts, script, schedules)
-    for _ in range(3):
+    for _ in range(2):
         assert courses(counts, script, schedules) == first
 
 
@@ -236,7 +236,7 @@ import wavebreak.testing
 from bot_of_shoppers import courses, drawn, looks, counts
 script = ["a", wavebreak.testing.Say("b", after=0.1)]
 for agent in (looks, counts):
-    told = courses(agent, script, drawn(agent, script, 60))
+    told = courses(agent, script, drawn(agent, script, 30))
     print(len(told), sha256(str(told).encode()).hexdigest())
 """
 
@@ -259,10 +259,10 @@ def test_another_process_with_another_hash_seed_takes_the_same_course(tmp_path: 
             timeout=50,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(printed) == 1
-    assert printed.pop().count("60 ") == 2
+    assert printed.pop().count("30 ") == 2
 
 
 def test_a_failure_that_is_another_one_each_time_says_so() -> None:

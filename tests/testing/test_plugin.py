@@ -41,6 +41,9 @@ def never(facts):
 
 def test_that_fails(interrupt_everywhere):
     interrupt_everywhere(agent, ["a"], invariants=[never])
+
+def test_that_cannot_begin(interrupt_everywhere):
+    interrupt_everywhere(agent, "a")
 """
 
 
@@ -54,7 +57,8 @@ def test_a_users_first_test_is_five_lines(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_fixtures_and_options_work_and_a_failure_shows_its_timeline(tmp_path: Path) -> None:
     ended = played(tmp_path, "--wavebreak-schedules=40", "--wavebreak-seed=7", test_bot=OTHERS)
-    assert "1 failed, 3 passed" in ended.stdout, ended.stdout
+    assert "2 failed, 3 passed" in ended.stdout, ended.stdout
+    assert "ExploreError: script='a': give a list of messages, ['a']" in ended.stdout
     shown = ended.stdout
     assert "an invariant of your own: never" in shown
     assert "the user writes 'a'" in shown
