@@ -33,7 +33,7 @@ class Scope(StrEnum):
     STOP = "stop"
     """Stop turns."""
     ADMIN = "admin"
-    """The supervision tree, and letting sessions go; and all the others."""
+    """The supervision tree, and forgetting sessions; and all the others."""
 
 
 class TokenRule(BaseModel):

@@ -201,11 +201,14 @@ class Feed:
         if after is None:
             self._floor = position
             return
-        self._floor = min(after, position)
         self._has = max(after, self._has)
         if self._has > position:  # ids of another life: what they stand for is not here
             self._ready.append(_gap(self._has, position + 1))
             self._floor = self._has = position
+            return
+        # Who has nothing misses nothing of a session of that name that was erased.
+        self._floor = after or min(self._told.floor, position)
+        self._has = max(self._floor, self._has)
 
     async def _read(self) -> None:
         """Read a page of what was, up to the target; what came later is among the live ones."""

@@ -112,6 +112,20 @@ class Stopped(BaseModel):
     outcome: TurnOutcome | None
 
 
+class Deleted(BaseModel):
+    """What was given up for a session to be forgotten.
+
+    Args:
+        turn: the turn that ran; None when none did.
+        message_ids: the messages that had not ended; they are cancelled.
+    """
+
+    tenant: str
+    session_id: str
+    turn: int | None
+    message_ids: list[str]
+
+
 class StopManyIn(Body):
     """Which turns to stop, and how; without a filter all of the tenant that run.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Header, Query
 
 from ..actors.histories import read_history as read_entries
+from ..messages.errors import JournalCorrupt
 from ..messages.events import Event
 from ..messages.ids import SessionKey
 from ..supervisors.tree import TreeNode
@@ -26,6 +28,7 @@ from .guard import (
     tenants_of,
 )
 from .models import (
+    Deleted,
     History,
     SessionDetail,
     SessionPage,
@@ -129,6 +132,33 @@ async def read_session(
     if found is None:
         raise not_found(f"session {session_id!r}")
     return found
+
+
+@router.delete(
+    "/sessions/{session_id}", responses=documented(401, 403, 404, 422, 429, 500, 503, 507)
+)
+async def delete_session(
+    session_id: SessionId,
+    caller: Admin,
+    tenant: Tenant = None,
+    grace: Annotated[
+        float,
+        Query(ge=0, le=300, allow_inf_nan=False, description="seconds that calls have to end in"),
+    ] = 5.0,
+) -> Deleted:
+    """Forget a session, with all that was said and done in it; answered when nothing is left.
+
+    A running turn is cut off, and what waits is cancelled. Streams of it are told by
+    `session_deleted`, and go on with what is begun under its name later.
+    """
+    service, key = caller.service, key_of(caller, session_id, tenant)
+    with contextlib.suppress(JournalCorrupt):  # that is how one gets rid of it
+        if (await service.standing(key)).state is None:
+            raise not_found(f"session {session_id!r}")
+    turn, message_ids = await service.session(key).delete(grace)
+    return Deleted(
+        tenant=key.tenant, session_id=session_id, turn=turn, message_ids=list(message_ids)
+    )
 
 
 @router.get(

@@ -30,15 +30,17 @@ class Standing(NamedTuple):
     Args:
         state: all that is known of it; None if nothing is.
         preview: what the running attempt has shown of its reply.
+        floor: above it lie the positions of this session; 0 unless one of its name was erased.
     """
 
     state: SessionState | None
     preview: str = ""
+    floor: int = 0
 
     @property
     def position(self) -> int:
         """Of the last event."""
-        return 0 if self.state is None else self.state.position
+        return self.floor if self.state is None else self.state.position
 
     @property
     def turn(self) -> int:
@@ -96,14 +98,14 @@ class Service:
         """
         if self.system.view(key.session_id, tenant=key.tenant) is not None:
             look = await self.session(key).look()
-            return Standing(look.state, look.preview)
+            return Standing(look.state, look.preview, look.state.floor)
         recorded = await self.journal.peek(key)
-        state = recorded.snapshot
+        state, floor = recorded.snapshot, recorded.floor
         if not isinstance(state, SessionState):
             if not recorded.entries:
-                return Standing(None)
-            state = begun(key, recorded.floor)
-        return Standing(fold(state, recorded.entries))
+                return Standing(None, floor=floor)
+            state = begun(key, floor)
+        return Standing(fold(state, recorded.entries), floor=floor)
 
     def feed(
         self,

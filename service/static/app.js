@@ -89,6 +89,8 @@ function chooseTenants() {
 
 async function lookAt(whose) {
   tenant = whose;
+  sessions = new Map();
+  drawSessions();
   if (whose !== null) $("tenant").value = whose;
   await loadSessions();
   follow();
@@ -174,6 +176,7 @@ function follow() {
     take(kind, data) {
       const status = STATUS[kind];
       const key = keyOf(data.tenant, data.session_id);
+      if (kind === "session_deleted" && sessions.delete(key)) drawSessions();
       const known = sessions.get(key);
       if (!known && kind !== "message_accepted") return;
       const session = known ||
@@ -262,7 +265,7 @@ function closeSession() {
   $("session").className = "";
   $("title").textContent = "No session is open";
   $("empty").hidden = false;
-  $("status").hidden = true;
+  $("status").hidden = $("forget").hidden = true;
   for (const id of ["text", "send", "stop", "stop-now"]) $(id).disabled = true;
 }
 
@@ -278,6 +281,7 @@ function openSession(whose, name) {
   $("title").textContent = name;
   $("empty").hidden = true;
   $("status").hidden = false;
+  $("forget").hidden = !me.scopes.includes("admin");
   $("text").disabled = $("send").disabled = false;
   $("error").textContent = "";
   drawSessions();
@@ -363,6 +367,15 @@ async function stop(kind) {
   }
 }
 
+$("forget").addEventListener("click", async () => {
+  const session = open;
+  if (!session || !confirm(`Forget ${session.name}, with all that was said and done in it?`)) return;
+  try {
+    await ask("DELETE", pathOf(session));
+  } catch (error) {
+    complain(error);
+  }
+});
 $("stop").addEventListener("click", () => stop("after_wave"));
 $("stop-now").addEventListener("click", () => stop("now"));
 

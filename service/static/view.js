@@ -146,6 +146,13 @@ export function createView(root, live = false) {
         turn.notes.push("its reply came too late, and was not sent");
       }
     },
+    session_deleted() {
+      words.clear();
+      for (const turn of turns.values()) drawn.turns.get(turn.number)?.remove();
+      turns.clear();
+      drawn.turns.clear();
+      say("deleted", "gap", "", "this session was forgotten");
+    },
     message_edited(data) {
       const word = words.get(`message-${data.message_id}`);
       if (word) word.text = data.text;

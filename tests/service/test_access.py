@@ -37,6 +37,7 @@ ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/sessions/ann/resume", None, "stop"),
     ("POST", "/v1/stop", {}, "stop"),
     ("GET", "/v1/tree", None, "admin"),
+    ("DELETE", "/v1/sessions/ann", None, "admin"),
     ("POST", "/chat/ann/send", [{"type": "text", "text": "hello"}], "send"),
     ("GET", "/chat/ann/events", None, "read"),
     ("POST", "/chat/ann/m1/cancel", None, "stop"),

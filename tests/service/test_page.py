@@ -192,7 +192,7 @@ def test_a_token_of_several_tenants_sees_theirs_one_after_the_other(
         page.wait_for_selector(".word.reply")
         page.select_option("#tenant", "zoo")
         page.wait_for_selector("#empty:visible")
-        assert page.locator("#sessions li").count() == 0
+        page.wait_for_selector("#sessions li", state="detached")
         talk(page, "ann", "oslo 0")
         page.wait_for_selector("text=found oslo 0")
         assert words(page, "reply") == ["found oslo 0"]
@@ -211,6 +211,19 @@ def come_in(page: Page, token: str) -> None:
     page.fill("#token", token)
     page.press("#token", "Enter")
     page.wait_for_selector("#app:not([hidden])")
+
+
+def test_a_session_is_forgotten_by_its_button_when_that_is_confirmed(page: Page) -> None:
+    talk(page, "hal", "rome 0")
+    page.wait_for_selector(".word.reply")
+    page.click("#forget")  # a dialog that nobody answers is dismissed
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#forget")
+    page.wait_for_selector("text=this session was forgotten")
+    assert words(page, "reply") == []
+    page.wait_for_selector("#sessions button:has-text('hal')", state="detached")
+    talk(page, "hal", "oslo 0")
+    page.wait_for_selector("text=found oslo 0")
 
 
 def test_what_is_written_is_never_taken_for_html(page: Page) -> None:

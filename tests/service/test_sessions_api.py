@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+import pytest
+
 from wavebreak import Turn, tool
 from wavebreak.messages.ids import SessionKey
 from wavebreak.service import Scope, new_token
@@ -199,3 +201,44 @@ async def test_a_session_that_rests_is_shown_without_being_started() -> None:
             assert again.json()["outcome"]["turn"] == 2
             told = await heard.until("message_ended")
             assert "session_opened" in [event.kind for event in told]
+
+
+async def test_a_session_is_forgotten_and_one_of_its_name_begins_anew() -> None:
+    with gate("search").holding(search) as at_search:
+        async with serving(searching) as ask, ask.listening("/v1/sessions/ann/events") as heard:
+            await ask.post(SEND, {"text": "a secret", "message_id": "m1"})
+            await at_search.reached()
+            await ask.post(SEND, {"text": "b", "message_id": "m2", "policy": {"kind": "enqueue"}})
+            gone = await ask.ask("DELETE", "/v1/sessions/ann", grace=1)
+            assert gone.status == 200
+            assert gone.json() == {
+                "tenant": "",
+                "session_id": "ann",
+                "turn": 1,
+                "message_ids": ["m1", "m2"],
+            }
+            told = await heard.until("session_deleted")
+            assert [event.kind for event in told].count("message_ended") == 2
+            for path in ("", "/turns/1", "/messages/m1"):
+                assert (await ask.get(f"/v1/sessions/ann{path}")).status == 404
+            assert (await ask.get("/v1/sessions")).json()["sessions"] == []
+            assert (await ask.ask("DELETE", "/v1/sessions/ann")).status == 404
+            at_search.let_go()
+            again = await ask.post(SEND, {"text": "anew", "message_id": "m1"}, wait=9)
+            assert (again.json()["duplicate"], again.json()["outcome"]["turn"]) == (False, 1)
+            events = [*told, *await heard.until("message_ended")]
+            assert "gap" not in [event.kind for event in events]
+            ids = [int(event.id) for event in events if event.id]
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+            async with ask.listening("/v1/sessions/ann/events", after=0) as newcomer:
+                first = await newcomer.next()
+                assert first is not None
+                assert first.kind == "session_opened", "nothing that was erased is missed"
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan", "1e9"])
+async def test_a_grace_that_cannot_be_used_forgets_nothing(grace: str) -> None:
+    async with serving(searching) as ask:
+        await ask.post(SEND, {"text": "x"}, wait=9)
+        assert (await ask.ask("DELETE", "/v1/sessions/ann", grace=grace)).status == 422
+        assert (await ask.get("/v1/sessions/ann")).status == 200
