@@ -117,6 +117,7 @@ from .messages.policies import (
     Now,
     Policy,
     Reject,
+    Retention,
     Rollback,
     Steer,
 )
@@ -263,6 +264,7 @@ __all__ = [
     "RestartPolicy",
     "Results",
     "Resumed",
+    "Retention",
     "Retries",
     "Rollback",
     "RollbackRefused",

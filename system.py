@@ -38,12 +38,13 @@ from .actors.session_face import Session, check_key, check_policy
 from .actors.sight import ActiveTurn, active_turns, seen
 from .actors.stop_many import stop_if, stop_many
 from .actors.turn_engine import Environment
-from .journal.base import LastingJournal, SchedulingJournal, WrittenJournal
+from .actors.waiting import committed
+from .journal.base import LastingJournal, RetainingJournal, SchedulingJournal, WrittenJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
 from .messages.ids import DeliveryId, SessionKey
 from .messages.message import SessionMessage, UserMessage
-from .messages.policies import POLICIES, AfterWave, Debounce, Now
+from .messages.policies import POLICIES, AfterWave, Debounce, Now, Retention
 from .messages.reasons import Backlog, Overflow
 from .messages.text import check_id
 from .supervisors.alarm import Alarm, MemoryIndex
@@ -54,6 +55,7 @@ from .supervisors.policy import Budget
 from .supervisors.restart_policy import RestartPolicy
 from .supervisors.root import Kept, Root, check_children, forever
 from .supervisors.runtime_supervisor import Runtimes, RuntimeSupervisor
+from .supervisors.sweeper import Sweeper, Upkeep
 from .supervisors.tree import NodeKind, NodeState, TreeNode
 from .tools.dependencies import Dependencies
 from .tools.registry import Toolbox
@@ -130,6 +132,7 @@ class ActorSystem:
             ``Supervisor`` among them may have another rule).
         idle_after: seconds after which a session that does nothing is let go, to come back with
             its next message; None to keep them all.
+        retention: how long a session is kept that nobody uses; for ever by default.
         session_budget: restarts of one session's actor, before those who wait for it are told.
         courtesy: what a session says by itself on an occasion: a text, "" for nothing, None for
             the default, which is nothing for an interruption.
@@ -173,6 +176,7 @@ class ActorSystem:
         close_within: float = 10.0,
         children: Iterable[ChildSpec] = (),
         idle_after: float | None = None,
+        retention: Retention | None = None,
         session_budget: Budget = Budget(5, 60.0),  # noqa: B008 - immutable
         courtesy: Callable[[CourtesyKind, SessionView], str | None] | None = None,
         notify_after: float | None = None,
@@ -229,7 +233,10 @@ class ActorSystem:
         _check(closes, "close_within", close_within, "0 seconds or more")
         _check_metrics(metrics)
         _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
-        self._directory_rules = DirectoryRules(session_budget.check(), idle_after)
+        self._directory_rules, self._retention = (
+            DirectoryRules(session_budget.check(), idle_after),
+            _check_retention(retention, journal),
+        )
         self._children = check_children(children)
         self._types: frozenset[type[SessionMessage]] = frozenset(
             (UserMessage, *_message_types(message_types))
@@ -336,6 +343,9 @@ class ActorSystem:
             self._ended_by_itself = None
             self._closed = Future(asyncio.get_running_loop())
             try:
+                if self._retention is not None and isinstance(journal, RetainingJournal):
+                    # Before anything is written under a clock that may have been set.
+                    await committed(journal.note_time(time.time()), asyncio.get_running_loop())
                 root = self._tree = self._planted(asyncio.get_running_loop())
             except BaseException:
                 await journal.close()
@@ -444,6 +454,15 @@ class ActorSystem:
             ),
         ]
         ours += self._deliveries(outbound, door.report, now)
+        if self._retention is not None and isinstance(self._journal, RetainingJournal):
+
+            def is_busy(key: SessionKey) -> bool:
+                undone = any(name[0] == key for name in runtimes.undoings)
+                return undone or runtimes.has(key) or alarm.knows(key)
+
+            forgets = self._bulletin.forget
+            upkeep = Upkeep(self._journal, door, is_busy, forgets, now, counters)
+            ours.append(forever("retention", Sweeper, upkeep, self._retention.seconds))
         return Root(
             loop,
             Kept(door, runtimes, outbound),
@@ -844,6 +863,18 @@ def _is_more(value: object, *, endless: bool = False) -> bool:
 
 def _is_channel(deliver: object) -> bool:
     return deliver is None or deliver == "pull" or callable(deliver)
+
+
+def _check_retention(retention: Retention | None, journal: object) -> Retention | None:
+    is_one = retention is None or isinstance(retention, Retention)
+    _check(is_one, "retention", retention, "a Retention(idle=timedelta(days=...))")
+    if retention is not None and journal is not None and not isinstance(journal, RetainingJournal):
+        msg = (
+            f"retention={retention!r}: the journal {journal!r} does not know which sessions are "
+            "not used; give one that is a RetainingJournal, or leave it out"
+        )
+        raise InvalidSetting(msg)
+    return retention
 
 
 def _check_metrics(metrics: object) -> None:

@@ -25,6 +25,7 @@ from .requests import (
     OutcomeRequest,
     StartCompensation,
 )
+from .waiting import committed, set_if_open
 
 if TYPE_CHECKING:
     import asyncio
@@ -143,10 +144,11 @@ class DeletingActor(BacklogActor):
         self.state = state
         answer = _Answer(request, entries)
         self._cut_loose(before, answer, request.grace)
-        await _done(erased.commit, self._loop)
-        if erased.commit.error is not None:
+        try:
+            await committed(erased.commit, self._loop)
+        except Exception:
             self.actor_inbox.sift(lambda one: type(one.message) is not JournalLost)
-            raise erased.commit.error
+            raise
         self._tell_deleted(entries if is_known else list(map(_without_position, entries)))
         known = {**request.ends, **state.remembered}
         self._answer_late({id_: one.outcome for id_, one in known.items() if one.outcome})
@@ -180,8 +182,8 @@ class DeletingActor(BacklogActor):
             return
         settled: asyncio.Future[bool] = self._loop.create_future()
         self._releases.when_durable(
-            partial(_set, settled, True),
-            partial(_set, settled, False),
+            partial(set_if_open, settled, True),
+            partial(set_if_open, settled, False),
         )
         if not await settled:
             msg = f"the journal did not confirm what session {str(self._key)!r} recorded before"
@@ -253,16 +255,3 @@ def _undo_next(
     if calls:
         report = partial(_undo_next, services, key, calls[1:])
         services.runtimes(StartCompensation(key, calls[0], report))
-
-
-async def _done(commit: Commit, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait until a commit is done, whatever came of it."""
-    if not commit.done:
-        done: asyncio.Future[Commit] = loop.create_future()
-        commit.add_done_callback(partial(_set, done))
-        await done
-
-
-def _set(waiter: asyncio.Future[Any], value: object) -> None:
-    if not waiter.done():
-        waiter.set_result(value)

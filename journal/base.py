@@ -64,7 +64,8 @@ class Erased(NamedTuple):
     Args:
         commit: when it is durable; what is begun under the key then is new.
         clean: when nothing of it can be found any more where it was, either; it has no error but
-            that of ``commit``.
+            that of ``commit``. With ``unless_after`` it does not say so, see
+            :class:`RetainingJournal`.
     """
 
     commit: Commit
@@ -134,6 +135,36 @@ class Journal(Protocol):
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last ``limit`` history entries, oldest first, as far as they are kept."""
+        ...
+
+
+@runtime_checkable
+class RetainingJournal(Journal, Protocol):
+    """A journal that knows which sessions nobody uses."""
+
+    def note_time(self, now: float) -> Commit:
+        """Note that somebody looks at how old sessions are; first before any is started.
+
+        Of a long pause before that, or of a clock that was set meanwhile, nothing counts.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        ...
+
+    def unused(self, since: float) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions that nothing waits for, and nobody has used since then, some at a time.
+
+        Args:
+            since: seconds since the epoch.
+        """
+        ...
+
+    def clean(self) -> Commit:
+        """Done when no trace is left of sessions that were erased with ``unless_after``.
+
+        For these it is not looked for one by one.
+        """
         ...
 
 

@@ -196,7 +196,8 @@ class Committer:
         if self._writer.has_erased:
             self._writer.has_erased = False
             until = self._writer.until_clean()
-            self._erased += ((item.clean, until) for item in items if isinstance(item, Erasure))
+            erased = [item for item in items if isinstance(item, Erasure)]
+            self._erased += ((one.clean, until) for one in erased if one.unless_after is None)
         self._loop.call_soon_threadsafe(self._written, items)
 
     def _clean(self) -> None:

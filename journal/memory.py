@@ -10,12 +10,15 @@ from ..messages.events import Progressed
 from .base import Commit, Erased, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ..messages.events import Entry, Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
 
+
+_LOOKED_AT: Final = 1000
+"""Sessions that are looked at in one go."""
 
 _FLOORS: Final = 10_000
 """Sessions that were erased and of which the last position is kept."""
@@ -53,6 +56,9 @@ class MemoryJournal:
         self._history: dict[SessionKey, deque[Sequence[HistoryEntry]]] = {}
         self._lengths: dict[SessionKey, int] = {}
         self._committed = Commit(done=True)
+        self._now = 0.0
+        self._seen: dict[SessionKey, tuple[int, float]] = {}
+        """The last position of sessions when somebody looked, and since when it was that."""
 
     @property
     def survives(self) -> bool:
@@ -103,10 +109,12 @@ class MemoryJournal:
         self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
     ) -> Erased:
         """Forget a session."""
-        if unless_after is None and (key in self._snapshots or key in self._entries):
+        if unless_after is not None and not self._is_unused(key, unless_after):
+            return Erased(self._committed, self._committed)
+        if key in self._snapshots or key in self._entries:
             self._floors[key] = max(above, self._newest(key))
             parts = (self._snapshots, self._entries, self._older, self._history, self._lengths)
-            for kept in parts:
+            for kept in (*parts, self._seen):
                 kept.pop(key, None)
             if len(self._floors) > _FLOORS:
                 # What is begun anew is above all that was ever erased, so nobody needs to know.
@@ -122,6 +130,33 @@ class MemoryJournal:
             return (last.position or 0) + more
         position: int = getattr(self._snapshots.get(key), "position", 0)  # a state has one
         return position
+
+    # --- who is not used ---
+
+    def note_time(self, now: float) -> Commit:
+        """It is this time."""
+        self._now = now
+        return self._committed
+
+    async def unused(self, since: float) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions that are as they were when somebody looked then."""
+        keys = tuple(self._snapshots.keys() | self._entries.keys())
+        for first in range(0, len(keys), _LOOKED_AT):
+            yield [key for key in keys[first : first + _LOOKED_AT] if self._is_unused(key, since)]
+
+    def _is_unused(self, key: SessionKey, since: float) -> bool:
+        if key not in self._snapshots and key not in self._entries:
+            return False
+        newest = self._newest(key)
+        seen = self._seen.get(key)
+        if seen is None or seen[0] != newest:
+            self._seen[key] = newest, self._now
+            return False
+        return seen[1] < since
+
+    def clean(self) -> Commit:
+        """There are no traces."""
+        return self._committed
 
     def load(self, key: SessionKey) -> Recorded:
         """The last snapshot and the entries since."""

@@ -11,6 +11,7 @@ import apsw
 from ..messages.errors import JournalCorrupt
 from ..messages.events import Progressed
 from ..messages.ids import SessionKey
+from . import age
 from .base import Recorded
 from .codec import Row, checked
 from .floors import floor_of, name_of, salt_of
@@ -161,6 +162,11 @@ class Reader:
         )
         rows: list[Any] = found.fetchall()
         return [SessionKey(*row) for row in rows]
+
+    def unused(self, after: int, since: float) -> tuple[Sequence[SessionKey], int | None]:
+        """Some of the sessions that nobody has used since then, and the id to go on after."""
+        keys, last = age.unused(self._opened(), after, since)
+        return [SessionKey(*key) for key in keys], last
 
     def unfinished(self, after: int) -> tuple[Sequence[SessionKey], int]:
         """Some of the sessions that something waits for, and the id to go on after."""

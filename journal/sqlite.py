@@ -24,17 +24,17 @@ from ..messages.events import (
     MessageEnded,
     Progressed,
 )
+from ..messages.ids import SessionKey
 from .base import Commit, Erased, Recorded, WriterLife
 from .codec import Codec
 from .committer import Committer
 from .place import ProcessLock, refuse_network
 from .reader import Reader
 from .schema import Synchronous
-from .writer import Erasure, Snapshot, Unit, Writer
+from .writer import Erasure, Glance, Snapshot, Unit, Writer
 
 if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
-    from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage
     from .base import StateForm
 
@@ -47,6 +47,10 @@ long as all the rest (3.8 instead of 2.0 s of processor time, 185 instead of 55 
 
 _BASES: Final = 100_000
 """Sessions of which the journal knows where their last snapshot is."""
+
+
+_NOBODY: Final = SessionKey("", "")
+"""The key of no session: an id is never empty."""
 
 
 class _Open(NamedTuple):
@@ -350,6 +354,24 @@ class SqliteJournal:
     async def next_due(self, after: float) -> float | None:
         """When the first of what is due after that is; None if there is nothing."""
         return await self._read(partial(self._running().reader.next_due, after))
+
+    def note_time(self, now: float) -> Commit:
+        """Note that somebody looks at how old sessions are."""
+        commit = Commit()
+        self._running().committer.put(Glance(_NOBODY, now, b"", commit))
+        return commit
+
+    async def unused(self, since: float) -> AsyncIterator[Sequence[SessionKey]]:
+        """The sessions at rest of which nothing was accepted and nothing ended since then."""
+        after: int | None = 0
+        while after is not None:
+            reader = self._running().reader
+            keys, after = await self._read(partial(reader.unused, after, since))
+            yield keys
+
+    def clean(self) -> Commit:
+        """Go through the file for traces of all that was erased."""
+        return self.erase(_NOBODY).clean
 
     async def _read(self, read: Callable[[], T]) -> T:
         opened = self._running()

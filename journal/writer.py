@@ -11,6 +11,7 @@ import apsw
 from loguru import logger
 
 from ..messages.ids import SessionKey
+from .age import note_time
 from .base import Commit
 from .codec import VERSION, checksum_of
 from .floors import last_of, may_begin, name_of, raise_floor, salt_of
@@ -100,7 +101,16 @@ class Erasure(NamedTuple):
     commit: Commit
 
 
-Item = Unit | Snapshot | Erasure
+class Glance(NamedTuple):
+    """Somebody looks for sessions that are not used, at this time; nothing of a session."""
+
+    key: SessionKey
+    at: float
+    data: bytes
+    commit: Commit
+
+
+Item = Unit | Snapshot | Erasure | Glance
 
 
 class Lost(Exception):
@@ -141,6 +151,7 @@ class Writer:
         self._checkpoint_at = _CHECKPOINT_AT
         self._salt = b""
         self._scrubber = Scrubber(path, vfs)
+        self._looked = False
         self.has_erased = False
         """Whether something was erased since somebody looked."""
 
@@ -268,7 +279,11 @@ class Writer:
                     snapshots += ((session, item) for session in found)
                     continue
                 self._insert(connection, entries, history, unfinished, snapshots)
-                self._erase(connection, item)
+                if isinstance(item, Glance):
+                    note_time(connection, item.at, is_first=not self._looked)
+                    self._looked = True
+                else:
+                    self._erase(connection, item)
                 self._write(connection, items[number:])
                 return
             session = self._ids.get(item.key) or self._id_of(connection, item)
@@ -349,7 +364,7 @@ class Writer:
             connection.execute("DELETE FROM session WHERE id = ?", (session,))
             raise_floor(connection, name_of(key, self._salt), floor, time.time())
             self._last.pop(session, None)
-        self.has_erased = True
+        self.has_erased = self.has_erased or item.unless_after is None
 
     def _last_of(self, connection: Database, session: int) -> int:
         """Where the last entry of a session is; -1 if there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 from typing import Annotated, Final, Literal, get_args
 
@@ -133,6 +134,35 @@ class Debounce:
                 "before it was ever quiet: give a max_wait of quiet or more"
             )
             raise InvalidSetting(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a session is kept that nobody uses any more; then it is deleted as by ``delete()``.
+
+    Args:
+        idle: for how long nothing may have been sent to it, and nothing of it may have ended; a
+            ``timedelta``, or seconds. A session with a message or a delivery that has not ended,
+            parked ones too, is in use.
+
+    Raises:
+        InvalidSetting: that cannot be.
+    """
+
+    idle: float | timedelta
+
+    def __post_init__(self) -> None:
+        idle = self.idle
+        number = isinstance(idle, int | float | timedelta) and not isinstance(idle, bool)
+        if not number or not 0 < self.seconds < inf:
+            msg = f"Retention(idle={idle!r}): give a timedelta, or seconds, more than 0"
+            raise InvalidSetting(msg)
+
+    @property
+    def seconds(self) -> float:
+        """The same in seconds."""
+        idle = self.idle
+        return idle.total_seconds() if isinstance(idle, timedelta) else idle
 
 
 def fences(how: Way) -> bool:

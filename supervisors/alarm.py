@@ -55,6 +55,10 @@ class MemoryIndex:
         self._at: dict[SessionKey, float] = {}
         self._order: list[tuple[float, SessionKey]] = []
 
+    def __contains__(self, key: SessionKey) -> bool:
+        """Whether something of a session is scheduled."""
+        return key in self._at
+
     def note(self, key: SessionKey, at: float) -> None:
         """The next message of a session is due then."""
         if self._at.get(key) != at:
@@ -139,6 +143,10 @@ class Alarm:
         if at < self._at:
             self._at = at
             self._arm()
+
+    def knows(self, key: SessionKey) -> bool:
+        """Whether something of a session is scheduled, as far as no journal has to be asked."""
+        return isinstance(self._index, MemoryIndex) and key in self._index
 
     def forget(self, key: SessionKey) -> None:
         """The session was deleted, and what was scheduled with it."""

@@ -248,6 +248,12 @@ class SessionDirectory(AsyncioActor):
             self._let_go(cell)
         return [cell.key for cell in cells if self._door.cells.get(cell.key) is not cell]
 
+    def let_go(self, key: SessionKey) -> None:
+        """Have a session end that is at rest, for now."""
+        cell = self._door.cells.get(key)
+        if cell is not None:
+            self._let_go(cell)
+
     def _let_go(self, cell: Cell) -> None:
         """Have an idle session end; nothing is lost with it, and nobody notices."""
         actor = actor_of(cell)

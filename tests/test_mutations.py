@@ -41,6 +41,7 @@ POWER, SQLITE, FAULTS = (
 )
 WAL = "tests/journal/test_wal.py"
 RECOVERY, DURABILITY = "tests/system/test_recovery.py", "tests/system/test_durability.py"
+RETENTION = "tests/system/test_retention.py"
 ERASURE, DELETING = "tests/journal/test_erasure.py", "tests/system/test_deleting.py"
 
 MUTATIONS: Final = {
@@ -256,6 +257,24 @@ MUTATIONS: Final = {
         "self.state",
         "        state = self.state",
         DELETING,
+    ),
+    "a clock that was set counts": Mutation(
+        "journal/age.py",
+        "        _set_back(connection, now)",
+        "        pass",
+        RETENTION,
+    ),
+    "a session is erased under its actor": Mutation(
+        "supervisors/sweeper.py",
+        "        if key in door.cells or key in door.leaving or upkeep.is_busy(key):",
+        "        if False:",
+        RETENTION,
+    ),
+    "what is used is erased after all": Mutation(
+        "journal/writer.py",
+        '"AND (?3 IS NULL OR (unfinished = 0 AND touched_at < ?3))",',
+        '"AND (1 OR ?3)",',
+        ERASURE,
     ),
     "a gap in the positions is folded over": Mutation(
         "actors/machine/evolve.py",

@@ -394,3 +394,18 @@ async def test_a_process_that_was_killed_while_it_deleted_has_the_session_or_not
             kinds.add(duplicates.count(True))
             await session.stop()
     assert kinds == {0, 2}
+
+
+async def test_what_is_in_use_is_not_erased_as_unused(path: Path) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    await durable(journal.append(ANN, [accepted(ANN, 1), ended(ANN, 2, "m1")]))
+    await durable(journal.append(BEN, [accepted(BEN, 1)]))
+    for key, since in ((ANN, 2.0), (BEN, 1000.0)):
+        await durable(journal.erase(key, unless_after=since).commit)
+        assert (await journal.load(key)).entries
+    assert [keys async for keys in journal.unused(1000.0)] == [[ANN], []]
+    await durable(journal.erase(ANN, unless_after=1000.0).commit)
+    assert not (await journal.load(ANN)).entries
+    await durable(journal.clean())
+    await journal.close()
