@@ -90,6 +90,13 @@ class WorkCount:
                 pool.queued += queued
                 pool.taken += taken
 
+    def end(self, tell: Callable[[], None], *, over: int) -> None:
+        """Tell a loop of an end, and count it: neither is seen without the other."""
+        with self._lock:
+            tell()
+            self.over += over
+            self.changes += 1
+
     def pool_of(self, executor: Executor) -> ThreadPool:
         """What is known of an executor."""
         pool = self._pools.get(executor)
@@ -135,13 +142,15 @@ class Work:
     def ended(self, job: Future[Any]) -> None:
         """Tell the loop; the last that its thread does."""
         del job
-        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody counts any more.
-            self._loop.call_soon_threadsafe(self._leave)
+        self._count.end(self._tell_loop, over=self._started)
         if self._started:  # else this is the thread of whoever has cancelled it
             _this_thread.loop = None
-        self._count.add(over=self._started)
         self.over = True
         self._loop.look_at_threads()
+
+    def _tell_loop(self) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody counts any more.
+            self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
         started = int(self._started)

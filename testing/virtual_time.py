@@ -88,6 +88,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Let the clock jump no further than ``until``; None lets it go again."""
         self._limit = inf if until is None else until
 
+    @property
+    def threads_work(self) -> bool:
+        """Whether a thread that the loop counts is at work, or about to be."""
+        return self.thread_work.at_work
+
     @contextlib.contextmanager
     def busy(self) -> Generator[None]:
         """Hold the clock while work goes on that the loop cannot see; enter it from any thread."""

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import selectors
+import signal
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -317,6 +320,48 @@ async def test_nobody_waits_in_real_time_for_a_thread_of_a_pool_that_has_none_fr
         assert set(waits) == {0}
         gate.set()
         assert await asyncio.gather(*jobs) == [True, True]
+
+
+async def test_what_threads_do_is_told() -> None:
+    gate, loop = QuietEvent(), virtual_loop()
+    job = loop.run_in_executor(None, gate.wait)
+    await asyncio.sleep(1)
+    assert not loop.threads_work, "it is parked"
+    gate.set()
+    assert loop.threads_work
+    assert await job
+    await asyncio.sleep(1)
+    assert not loop.threads_work
+
+
+def test_a_signal_reaches_a_loop_in_virtual_time() -> None:
+    async def main() -> bool:
+        got, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, got.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        try:
+            return await asyncio.wait_for(got.wait(), 5)
+        finally:
+            loop.remove_signal_handler(signal.SIGUSR1)
+
+    assert run(main())
+
+
+def test_a_loop_of_its_own_runs_in_a_thread_of_another() -> None:
+    async def main() -> str:
+        return await asyncio.to_thread(lambda: run(asyncio.sleep(1000, "done")))
+
+    assert run(main()) == "done"
+
+
+@pytest.mark.slow
+async def test_the_clock_stands_for_another_program_while_the_loop_is_told_to_be_busy() -> None:
+    with virtual_loop().busy():
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "print(1)", stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(program.communicate(), 1)
+    assert out.strip() == b"1"
 
 
 @pytest.mark.slow
