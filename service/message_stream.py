@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from ..messages.errors import WavebreakError
-from ..messages.events import Event, MessageAccepted, MessageEnded, MessagesTaken, TurnStarted
+from ..messages.events import (
+    Event,
+    MessageAccepted,
+    MessageDue,
+    MessageEdited,
+    MessageEnded,
+    MessagesTaken,
+    TurnStarted,
+)
 from ..messages.message import MessageOutcome
 from .feed import Feed, Item, closed
 
@@ -28,7 +36,7 @@ class Part:
         """Whether this one does; asked in their order."""
         if isinstance(event, MessageAccepted):
             return event.message.message_id == self._message_id
-        if isinstance(event, MessageEnded):
+        if isinstance(event, MessageEnded | MessageDue | MessageEdited):
             return event.message_id == self._message_id
         if isinstance(event, TurnStarted | MessagesTaken) and self._message_id in event.message_ids:
             self._turns.add(event.turn)

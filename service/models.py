@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ..messages.history import HistoryEntry
 from ..messages.ids import CallId
@@ -37,6 +37,8 @@ class MessageIn(Body):
         policy: what it does to a running turn; by default the session's choice.
         deadline: seconds after which a turn on it times out.
         priority: those with a higher one are before it as long as they wait.
+        at: when it enters the session, with a time zone or in seconds since the epoch; by default
+            now. It is accepted now all the same.
     """
 
     text: str = Field(default="", max_length=1_000_000)
@@ -47,6 +49,7 @@ class MessageIn(Body):
     policy: AnyPolicy | None = None
     deadline: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
+    at: AwareDatetime | None = None
 
 
 class Accepted(BaseModel):
@@ -181,12 +184,18 @@ class SessionPage(BaseModel):
 
 
 class PendingMessage(BaseModel):
-    """A message that was accepted and has not ended."""
+    """A message that was accepted and has not ended.
+
+    Args:
+        policy: what it does to a running turn; None if that is chosen when it is due.
+        due_at: of one that is scheduled, when it enters the session.
+    """
 
     message_type: str
     message: dict[str, Any]
-    policy: dict[str, Any]
+    policy: dict[str, Any] | None = None
     deadline_at: float | None = None
+    due_at: float | None = None
 
 
 class SessionDetail(SessionSummary):
@@ -198,6 +207,7 @@ class SessionDetail(SessionSummary):
         queue: the messages that wait for a turn.
         parked: the messages that wait to be resumed.
         asides: the messages that are answered beside the turns.
+        scheduled: the messages that are not due yet, the next one first.
         preview: what the running turn has shown of its reply.
         previous: what the turns since the last finished one have left.
     """
@@ -207,6 +217,7 @@ class SessionDetail(SessionSummary):
     queue: list[PendingMessage]
     parked: list[PendingMessage]
     asides: list[PendingMessage]
+    scheduled: list[PendingMessage]
     preview: str = ""
     previous: PartialResults | None = None
 

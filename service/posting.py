@@ -125,7 +125,7 @@ async def send_message(  # noqa: PLR0917 - FastAPI gives them by name
     head: Annotated[SendHead, Header()],
     request: Request,
 ) -> Response:
-    """Send a message. Once this is answered, nothing is lost.
+    """Send a message, now or `at` a time. Once this is answered, nothing is lost.
 
     The same `message_id` or `Idempotency-Key` again is the same message, and is not answered
     twice; with another content it is refused. With `Accept: text/event-stream` the message's
@@ -164,7 +164,20 @@ def _id_of(body: MessageIn, idempotency_key: str | None) -> str | None:
 async def _sent(
     service: Service, key: SessionKey, body: MessageIn, message_id: str | None
 ) -> Receipt:
-    return await service.session(key).send(
+    session = service.session(key)
+    if body.at is not None:
+        return await session.send_later(
+            body.text,
+            at=body.at,
+            sender=body.sender,
+            attachments=body.attachments,
+            metadata=body.metadata,
+            message_id=message_id,
+            policy=body.policy,
+            deadline=body.deadline,
+            priority=body.priority,
+        )
+    return await session.send(
         body.text,
         sender=body.sender,
         attachments=body.attachments,

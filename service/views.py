@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..actors.machine.state import Waiting
+from ..actors.machine.state import Scheduled, Waiting
 from ..messages.events import (
     CallEnded,
     Event,
@@ -48,6 +48,17 @@ def _pending(waiting: Waiting) -> PendingMessage:
     )
 
 
+def _scheduled(scheduled: Scheduled) -> PendingMessage:
+    policy = scheduled.policy
+    return PendingMessage(
+        message_type=type(scheduled.message).__name__,
+        message=scheduled.message.model_dump(mode="json"),
+        policy=None if policy is None else policy.model_dump(mode="json"),
+        deadline_at=scheduled.deadline_at,
+        due_at=scheduled.due_at,
+    )
+
+
 def detail(key: SessionKey, standing: Standing, *, rests: bool) -> SessionDetail | None:
     """A session in full; None if there is none."""
     state = standing.state
@@ -67,6 +78,7 @@ def detail(key: SessionKey, standing: Standing, *, rests: bool) -> SessionDetail
         queue=[_pending(each) for each in state.waiting],
         parked=[_pending(each) for each in state.parked],
         asides=[_pending(each) for each in state.asides],
+        scheduled=[_scheduled(each) for each in state.scheduled],
         preview=standing.preview,
         previous=state.previous,
     )

@@ -85,7 +85,8 @@ export function createView(root, live = false) {
       say(`gap-${data.next}`, "gap", "", "what was before is not kept event by event");
     },
     message_accepted(data) {
-      say(`message-${data.message.message_id}`, "message", textOf(data.message), "waits");
+      say(`message-${data.message.message_id}`, "message", textOf(data.message),
+          data.due_at ? `comes ${new Date(data.due_at * 1000).toLocaleString()}` : "waits");
     },
     turn_started(data) {
       turnOf(data);
@@ -152,6 +153,9 @@ export function createView(root, live = false) {
       turns.clear();
       drawn.turns.clear();
       say("deleted", "gap", "", "this session was forgotten");
+    },
+    message_due(data) {
+      note(`message-${data.message_id}`, "waits");
     },
     message_edited(data) {
       const word = words.get(`message-${data.message_id}`);

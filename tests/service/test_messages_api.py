@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -143,6 +145,41 @@ async def test_a_body_that_is_too_large_is_413_before_it_is_read() -> None:
         assert answer.status == 413
         assert answer.headers["content-type"] == "application/problem+json"
         assert (await ask.get("/v1/sessions/ann")).status == 404
+
+
+async def test_a_message_for_later_is_accepted_now_and_answered_when_its_time_has_come() -> None:
+    async with serving(echo) as ask:
+        due = time.time() + 3600
+        at = datetime.fromtimestamp(due, UTC).isoformat()
+        for name, when in (("m1", at), ("m2", due + 60), ("m3", due + 120)):
+            sent = await ask.post(SEND, {"text": name, "message_id": name, "at": when})
+            assert (sent.status, sent.json()["duplicate"]) == (202, False)
+        assert (await ask.post(SEND, {"text": "m1", "message_id": "m1", "at": at})).json()[
+            "duplicate"
+        ]
+        shown = (await ask.get("/v1/sessions/ann")).json()["scheduled"]
+        assert [each["message"]["message_id"] for each in shown] == ["m1", "m2", "m3"]
+        assert shown[0]["due_at"] == pytest.approx(due, abs=0.001)
+        assert (await ask.get(f"{SEND}/m1")).status == 202
+        assert (await ask.ask("PATCH", f"{SEND}/m2", {"text": "other"})).json() == {"done": True}
+        assert (await ask.ask("DELETE", f"{SEND}/m3")).json() == {"done": True}
+        headers = {"Accept": "text/event-stream"}
+        body = {"text": "m2", "message_id": "m2", "at": due + 60}
+        async with ask.listening(SEND, method="POST", body=body, headers=headers) as heard:
+            kinds = [event.kind for event in await heard.rest()]
+        assert kinds[:3] == ["message_accepted", "message_edited", "message_due"]
+        assert kinds[-3:] == ["turn_ended", "message_ended", "outcome"]
+        assert (await ask.get(f"{SEND}/m1")).json()["reply"]["text"] == "echo m1"
+        assert (await ask.get(f"{SEND}/m2")).json()["reply"]["text"] == "echo other"
+        assert (await ask.get(f"{SEND}/m3")).json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("at", ["tomorrow", "2030-01-01T00:00:00", 1e300, True])
+async def test_a_time_that_is_none_is_refused(at: object) -> None:
+    async with serving(echo) as ask:
+        answer = await ask.post(SEND, {"text": "x", "at": at})
+        assert answer.status == 422
+        assert [wrong["where"] for wrong in answer.json()["errors"]] == ["body.at"]
 
 
 # What is refused, is refused before it is accepted.
