@@ -6,7 +6,7 @@ reconnects     10,000 streams of events that break off and are taken up again
 slow clients   1,000 clients that send a byte at a time, beside one that is quick
 huge bodies    bodies of 1 GB, with a length, in chunks, and of a stranger
 overload       ten times the messages that it can carry, for 20 seconds
-kills          20 times kill -9 under load, with clients that retry and resume
+kills          20 times kill -9 under load, or SIGTERM, with clients that retry and resume
 
 All of it on real sockets and an SQLite journal that syncs each commit.
 """
