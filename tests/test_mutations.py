@@ -240,7 +240,7 @@ MUTATIONS: Final = {
         DELETING,
     ),
     "deliveries of an erased session are made": Mutation(
-        "actors/deliveries.py",
+        "actors/outbound.py",
         "        queue = self.queues.pop(key, None)",
         "        queue = None",
         DELETING,
@@ -253,8 +253,7 @@ MUTATIONS: Final = {
     ),
     "an erased session goes on with its old positions": Mutation(
         "actors/recorded.py",
-        "        state = SessionState(self._key, floor, epoch=floor, floor=floor) if floor else "
-        "self.state",
+        "        state = begun(self._key, recorded.floor)",
         "        state = self.state",
         DELETING,
     ),
@@ -272,8 +271,8 @@ MUTATIONS: Final = {
     ),
     "what is used is erased after all": Mutation(
         "journal/writer.py",
-        '"AND (?3 IS NULL OR (unfinished = 0 AND touched_at < ?3))",',
-        '"AND (1 OR ?3)",',
+        '"AND (?3 IS NULL OR (unfinished = 0',
+        '"AND (1 OR ?3 OR (unfinished = 0',
         ERASURE,
     ),
     "a gap in the positions is folded over": Mutation(

@@ -34,15 +34,25 @@ DAY: Final = 86_400.0
 MONTH: Final = Retention(idle=timedelta(days=30))
 
 
+def at(path: Path) -> SqliteJournal:
+    return SqliteJournal(path, "NORMAL")
+
+
 async def agent(turn: Turn) -> str:
     if turn.text == "wait":
         await asyncio.Event().wait()
     return f"{turn.number}: {turn.text}"
 
 
+@pytest.fixture(autouse=True)
+def looked_for_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than once an hour: a look is a commit, and disks of test machines may be slow."""
+    monkeypatch.setattr(sweeper, "AT_MOST", DAY)
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
-    return MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "j.db")
+    return MemoryJournal() if request.param == "memory" else at(tmp_path / "j.db")
 
 
 async def say(system: ActorSystem, name: str, text: str = "hello", **options: Any) -> None:
@@ -135,7 +145,7 @@ async def test_it_goes_on_after_a_restart_without_a_session_being_started(
             started.append(turn.session_id)
             return turn.text
 
-        journal = SqliteJournal(tmp_path / "j.db")
+        journal = at(tmp_path / "j.db")
         async with ActorSystem(noting, journal=journal, retention=MONTH) as system:
             if days == 10:
                 for number in range(50):
@@ -151,7 +161,7 @@ async def test_it_goes_on_after_a_restart_without_a_session_being_started(
 
 async def test_no_text_is_left_of_what_was_deleted(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         for number in range(60):
             await say(system, f"s{number}", f"Tegucigalpa {number}")
         assert b"Tegucigalpa" in b"".join(one.read_bytes() for one in tmp_path.iterdir())
@@ -166,11 +176,11 @@ async def test_a_clock_that_was_set_deletes_nothing_early_nor_anything_never(
 ) -> None:
     path, clock = tmp_path / "j.db", time.time()
     monkeypatch.setattr(time, "time", lambda: clock)
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         await say(system, "old")
         await asyncio.sleep(20 * DAY)
     clock += (20 + days) * DAY
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         await say(system, "new")
         await asyncio.sleep(9 * DAY)
         assert await known(system, "old", "new") == ["old", "new"]
@@ -180,7 +190,7 @@ async def test_a_clock_that_was_set_deletes_nothing_early_nor_anything_never(
         await asyncio.sleep(30 * DAY)
         assert await known(system, "old", "new") == []
     clock -= days * DAY
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         await say(system, "right")
         await asyncio.sleep(20 * DAY)
         assert await known(system, "right") == ["right"]
@@ -189,11 +199,11 @@ async def test_a_clock_that_was_set_deletes_nothing_early_nor_anything_never(
 async def test_a_short_pause_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, clock = tmp_path / "j.db", time.time()
     monkeypatch.setattr(time, "time", lambda: clock)
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         await say(system, "old")
         await asyncio.sleep(26 * DAY)
     clock += (26 + 6) * DAY
-    async with ActorSystem(agent, journal=SqliteJournal(path), retention=MONTH) as system:
+    async with ActorSystem(agent, journal=at(path), retention=MONTH) as system:
         await asyncio.sleep(sweeper.FIRST + 1)
         assert await known(system, "old") == []
 
