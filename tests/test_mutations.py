@@ -147,6 +147,12 @@ MUTATIONS: Final = {
         "unfinished = 0",
         f"{RECOVERY}::test_only_sessions_that_something_waits_for_are_started",
     ),
+    "what is scheduled is not noted": Mutation(
+        "journal/sqlite.py",
+        "scheduled.append((entry.position, entry.due_at))",
+        "pass",
+        "tests/system/test_scheduling.py::test_after_a_restart_nothing_is_loaded_before_it_is_due",
+    ),
     "a message id is not remembered": Mutation(
         "actors/machine/messages.py",
         "    known = draft.state.remembered.get(send.message.message_id)",
