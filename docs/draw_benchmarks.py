@@ -149,7 +149,9 @@ def _several(numbers: set[int]) -> str:
 def times(kept: dict[str, Any]) -> str:
     """Where the time goes, by module."""
     rows = [
-        [f"`{name}`", f"{share:.1%}"] for name, share in list(kept["modules"].items())[:MODULES]
+        # A library's file is no link to one of ours.
+        [f"`{name}`" if (ROOT / name).exists() else name, f"{share:.1%}"]
+        for name, share in list(kept["modules"].items())[:MODULES]
     ]
     return "\n".join(markdown([f"module ({kept['how']}, case {kept['case']})", "share"], rows))
 
