@@ -40,7 +40,7 @@ BELOW: Final[dict[str, frozenset[str]]] = {
     "tools": frozenset({"messages"}),
     "journal": frozenset({"messages"}),
     "actors": frozenset({"messages", "tools", "journal.base"}),
-    "supervisors": frozenset({"messages", "actors"}),
+    "supervisors": frozenset({"messages", "actors", "journal.base"}),
     "system": CORE,
     "integrations": CORE,
     "service": CORE,
