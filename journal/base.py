@@ -108,7 +108,11 @@ class Journal(Protocol):
         ...
 
     def snapshot(self, key: SessionKey, state: object) -> None:
-        """Remember the session's state, so that the entries so far need not be folded again."""
+        """Remember the session's state, so that the entries so far need not be folded again.
+
+        Given at the ends of turns; to a journal that does not outlive the process after every
+        decision, for there the state is as durable as its entries.
+        """
         ...
 
     def erase(
