@@ -11,7 +11,7 @@ import apsw
 from loguru import logger
 
 from ..messages.errors import JournalBusy, JournalFull
-from .base import WriterLife
+from .base import Commit, WriterLife
 from .writer import DEFINITE, OF_ONE, Erasure, Lost
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from ..messages.ids import SessionKey
-    from .base import Commit
     from .writer import Item, Writer
 
 _TRY_AGAIN: Final = (0.05, 1.0)
@@ -78,7 +77,10 @@ class Committer:
         self._last: dict[SessionKey, Commit] = {}
         self._at_work = False
         self._is_due = False
-        self._erased: deque[tuple[Commit, int]] = deque()  # in the thread, but for looking
+        # Who waits for the file to be gone through, and how far; in the thread, but for looking.
+        self._erased: deque[tuple[Commit, int]] = deque()
+        self._again: asyncio.TimerHandle | None = None
+        self._is_closing = False
         self._held: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._delay = _TRY_AGAIN[0]
@@ -177,11 +179,9 @@ class Committer:
                 cause = lost.__cause__
                 return _Gone(items, cause if isinstance(cause, Exception) else lost)
             writer.tidy()
-            if self._erased:
-                try:
-                    self._clean()
-                except apsw.Error as error:
-                    return _Later(error)
+            later = self._clean() if self._erased else None
+            if later is not None or self._is_closing:
+                return later  # the next start goes on with it
         return None
 
     def _write(self, items: list[Item]) -> None:
@@ -200,10 +200,26 @@ class Committer:
             self._erased += ((one.clean, until) for one in erased if one.unless_after is None)
         self._loop.call_soon_threadsafe(self._written, items)
 
-    def _clean(self) -> None:
-        cleaned = self._writer.clean()
+    def _clean(self) -> _Later | None:
+        """Go through some more of the file for traces; tell whoever waited for just that."""
+        try:
+            cleaned = self._writer.clean()
+            self._tell_cleaned(cleaned)
+        except apsw.Error as error:
+            return _Later(error)
+        return None
+
+    def _tell_cleaned(self, cleaned: int) -> None:
         while self._erased and self._erased[0][1] <= cleaned:
             self._loop.call_soon_threadsafe(self._erased.popleft()[0].complete)
+        if not self._erased:
+            self._writer.note_clean()
+
+    def clean_up(self) -> None:
+        """Go on to look for traces, as an earlier process did not come to the end with it."""
+        if self._writer.has_traces:
+            self._erased.append((Commit(), self._writer.until_clean()))
+            self._start()
 
     def _write_one_by_one(self, items: list[Item]) -> None:
         """One of them cannot be written: that one, and what follows on it, alone is lost."""
@@ -266,7 +282,7 @@ class Committer:
             self._hold(ended)
         elif isinstance(ended, _Later) and not self._queue:
             logger.debug("the journal is to be gone through later: {}", ended.error)
-            self._timer = self._loop.call_later(_TRY_AGAIN[0], self._start)
+            self._again = self._loop.call_later(_TRY_AGAIN[0], self._start)
         elif self._queue:
             self._start()
         if self._rests is not None and not self._rests.done():
@@ -295,7 +311,8 @@ class Committer:
     async def finish(self) -> None:
         """Write what waits; what cannot be written is given up."""
         tries = 0
-        while self._queue or self._at_work or self._reopened or self._erased:
+        self._is_closing = True
+        while self._queue or self._at_work or self._reopened or (self._erased and not tries):
             if not self._at_work:
                 tries += not self._queue or self._held is not None or self._reopened is not None
                 if tries > _LAST_TRIES:
@@ -312,16 +329,17 @@ class Committer:
             logger.error("{} entries could not be written to the journal: {}", len(items), error)
             self._written(items, error)
         if self._erased:
-            logger.warning("the journal was closed before it was gone through for what is erased")
+            logger.info("traces of what was erased are looked for at the next start")
             for clean, _ in self._erased:
                 clean.complete()
             self._erased.clear()
         self._opened()
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._again = None
 
 
 def _tell(waiter: asyncio.Future[None], _commit: Commit) -> None:

@@ -41,6 +41,9 @@ zeros."""
 _TOO_MANY: Final = 2 << 24
 """Pages from which on the first byte does not tell any more."""
 
+_SMALLEST: Final = 512
+"""Bytes of a page, at least."""
+
 _COUNTS: Final = Struct(">HH")
 
 
@@ -61,7 +64,11 @@ class Scrubber:
 
     def until(self, connection: Database) -> int:
         """What :attr:`seen` has to be for every page to be gone through from now on."""
-        return self.seen + int(connection.pragma("page_count"))
+        try:
+            pages = int(connection.pragma("page_count"))
+        except apsw.Error:
+            pages = self._path.stat().st_size // _SMALLEST  # no fewer than there are
+        return self.seen + pages
 
     def step(self, connection: Database) -> None:
         """Go through some more pages.

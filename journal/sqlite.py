@@ -173,6 +173,7 @@ class SqliteJournal:
             write_pool,
             ThreadPoolExecutor(1, thread_name_prefix="wavebreak-journal-reader"),
         )
+        self._open.committer.clean_up()
 
     async def close(self) -> None:
         """Write what waits, and let go of the file."""

@@ -152,6 +152,8 @@ class Writer:
         self._salt = b""
         self._scrubber = Scrubber(path, vfs)
         self._looked = False
+        self.has_traces = False
+        """Whether an earlier process has erased something, and did not look for its traces."""
         self.has_erased = False
         """Whether something was erased since somebody looked."""
 
@@ -174,10 +176,12 @@ class Writer:
                 )
             upgrade(connection)
             note_open(connection, self._synchronous)
+            found = connection.execute("SELECT value FROM about WHERE name = 'traces'").get
         except BaseException:
             connection.close(force=True)
             raise
         self._use(connection)
+        self.has_traces = found is not None
 
     def _use(self, connection: Database) -> None:
         connection.set_wal_hook(self._note_pages)
@@ -364,6 +368,7 @@ class Writer:
             connection.execute("DELETE FROM session WHERE id = ?", (session,))
             raise_floor(connection, name_of(key, self._salt), floor, time.time())
             self._last.pop(session, None)
+            connection.execute("INSERT OR REPLACE INTO about VALUES ('traces', 1)")
         self.has_erased = self.has_erased or item.unless_after is None
 
     def _last_of(self, connection: Database, session: int) -> int:
@@ -396,6 +401,15 @@ class Writer:
         if self._connection is not None:
             self._scrubber.step(self._connection)
         return self._scrubber.seen
+
+    def note_clean(self) -> None:
+        """Nothing is left to be looked for.
+
+        Raises:
+            apsw.Error: that is not noted, so the next process looks again.
+        """
+        if self._connection is not None:
+            self._connection.execute("DELETE FROM about WHERE name = 'traces'")
 
     # --- between two transactions ---
 

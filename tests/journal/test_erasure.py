@@ -329,6 +329,37 @@ async def test_a_journal_that_is_closed_meanwhile_has_erased_it(path: Path) -> N
     assert SECRET.encode() not in on_disk(path)
 
 
+async def test_traces_that_a_killed_process_left_are_looked_for_at_the_next_start(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrubber, "PAGES", 1)
+    killed: list[Path] = []
+    journal = journal_at(path)
+    await journal.open()
+    for position in range(1, 40):
+        journal.append(ANN, [progressed(position, SECRET * position)])
+    await journal.load(ANN)
+    erased = journal.erase(ANN)
+    await durable(erased.commit)
+    killed.append(copy(path, tmp_path / "killed"))
+    await journal.close()
+    assert not erased.clean.error
+    (left,) = killed
+    assert SECRET.encode() in on_disk(left)
+    for one in (left, path):
+        again = journal_at(one)
+        await again.open()
+        while (
+            b"traces" in on_disk(one)
+            and opened(one, read_only=True)
+            .execute("SELECT count(*) FROM about WHERE name = 'traces'")
+            .get
+        ):
+            await asyncio.sleep(0.1)
+        assert SECRET.encode() not in on_disk(one)
+        await again.close()
+
+
 async def test_a_large_journal_is_gone_through_piece_by_piece(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
