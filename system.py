@@ -1,16 +1,14 @@
-"""The actor system: puts the tree together, and is the face to an embedding program."""
+"""The actor system: puts the tree together, starts it, and ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import itertools
 import random
 import secrets
 import time
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pykka
@@ -19,7 +17,6 @@ from loguru import logger
 from .actors.counters import Counters
 from .actors.courtesy import Courteous
 from .actors.deliveries import Deliveries
-from .actors.delivery_stream import DeliveryStream, Settle, Verdict, settle
 from .actors.failures import retryable_by
 from .actors.future import Future
 from .actors.handing_out import HandingOut, Handout
@@ -31,22 +28,25 @@ from .actors.machine.stored import StateForm
 from .actors.moments import Moments
 from .actors.outbound import DeliveryRules, HandOver, Outbound
 from .actors.recorded import Services
-from .actors.requests import StopResult
-from .actors.runtime import RuntimeActor, function_runtime
 from .actors.session import SessionActor
-from .actors.session_face import Session, check_key, check_policy
-from .actors.sight import ActiveTurn, active_turns, seen
-from .actors.stop_many import stop_if, stop_many
 from .actors.turn_engine import Environment
 from .actors.waiting import committed
-from .journal.base import LastingJournal, RetainingJournal, SchedulingJournal, WrittenJournal
+from .journal.base import LastingJournal, RetainingJournal, SchedulingJournal
 from .journal.memory import MemoryJournal
-from .messages.errors import InvalidSetting, SystemClosed, SystemFailed
-from .messages.ids import DeliveryId, SessionKey
+from .messages.errors import InvalidSetting, SystemFailed
+from .messages.ids import SessionKey
 from .messages.message import SessionMessage, UserMessage
-from .messages.policies import POLICIES, AfterWave, Debounce, Now, Retention
-from .messages.reasons import Backlog, Overflow
-from .messages.text import check_id
+from .messages.policies import POLICIES, AfterWave, Debounce, Retention
+from .messages.reasons import Overflow
+from .settings import (
+    check,
+    check_metrics,
+    checked_retention,
+    is_channel,
+    is_more,
+    message_classes,
+    runtime_of,
+)
 from .supervisors.alarm import Alarm, MemoryIndex
 from .supervisors.bulletin import Bulletin
 from .supervisors.directory import DirectoryRules, SessionDirectory
@@ -56,32 +56,26 @@ from .supervisors.restart_policy import RestartPolicy
 from .supervisors.root import Kept, Root, check_children, forever
 from .supervisors.runtime_supervisor import Runtimes, RuntimeSupervisor
 from .supervisors.sweeper import Sweeper, Upkeep
-from .supervisors.tree import NodeKind, NodeState, TreeNode
+from .system_face import SystemFace
 from .tools.dependencies import Dependencies
 from .tools.registry import Toolbox
 from .tools.threads import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
-    from contextlib import AbstractContextManager
     from typing import Self
 
     from .actors.counters import Metrics
-    from .actors.hub import EventStream
-    from .actors.turn import Turn
     from .journal.base import Journal
-    from .messages.dead_letters import DeadLetter
     from .messages.events import Event
-    from .messages.message import Delivery, Reply
-    from .messages.policies import Chooser, How, Policy
+    from .messages.message import Delivery
+    from .messages.policies import Chooser, Policy
     from .messages.reasons import CourtesyKind
     from .messages.view import SessionView
+    from .settings import Agent
     from .supervisors.child_spec import ChildSpec
-    from .supervisors.children import Report
-    from .supervisors.supervisor_ref import SupervisorRef
     from .tools.tool import Tool
 
-    Agent = Callable[[Turn], Awaitable[str | Reply]] | type[RuntimeActor]
     Permission = Callable[[SessionMessage, SessionView], bool | Awaitable[bool]]
     AsideHandler = Callable[[SessionMessage, SessionView], Awaitable[str]]
 
@@ -95,7 +89,7 @@ _UNREAD = 10_000
 """Messages that one session's mailbox takes at least before it has read them."""
 
 
-class ActorSystem:
+class ActorSystem(SystemFace):
     """Runs conversations. ``async with`` uses the running loop, ``with`` a thread of its own.
 
     Args:
@@ -183,33 +177,33 @@ class ActorSystem:
         notify_times: int = 1,
         metrics: Metrics | None = None,
     ) -> None:
-        self._runtime = _runtime_of(agent)
+        self._runtime = runtime_of(agent)
         chooses = not isinstance(policy, (type, *POLICIES)) and callable(policy)
-        _check(chooses or type(policy) in POLICIES, "policy", policy, "a policy, or a function")
+        check(chooses or type(policy) in POLICIES, "policy", policy, "a policy, or a function")
         for name, function in (
             ("who_may_interrupt", who_may_interrupt),
             ("aside", aside),
             ("courtesy", courtesy),
         ):
-            _check(function is None or callable(function), name, function, "a function")
+            check(function is None or callable(function), name, function, "a function")
         is_window = debounce is None or isinstance(debounce, Debounce)
-        _check(is_window, "debounce", debounce, "a Debounce(quiet, max_wait)")
-        _check(overflow in list(Overflow), "overflow", overflow, "'reject' or 'drop_oldest'")
+        check(is_window, "debounce", debounce, "a Debounce(quiet, max_wait)")
+        check(overflow in list(Overflow), "overflow", overflow, "'reject' or 'drop_oldest'")
         for name, seconds in (
             ("expires_after", expires_after),
             ("turn_deadline", turn_deadline),
             ("idle_after", idle_after),
             ("notify_after", notify_after),
         ):
-            _check(seconds is None or _is_more(seconds), name, seconds, "more than 0, or None")
-        _check(_is_channel(deliver), "deliver", deliver, "an async function, or 'pull'")
-        _check(
+            check(seconds is None or is_more(seconds), name, seconds, "more than 0, or None")
+        check(is_channel(deliver), "deliver", deliver, "an async function, or 'pull'")
+        check(
             isinstance(session_actor, type) and issubclass(session_actor, SessionActor),
             "session_actor",
             session_actor,
             "a subclass of SessionActor",
         )
-        _check(
+        check(
             isinstance(retry_on, tuple)
             and all(isinstance(e, type) and issubclass(e, BaseException) for e in retry_on),
             "retry_on",
@@ -223,23 +217,23 @@ class ActorSystem:
             ("deliver_attempts", deliver_attempts),
             ("notify_times", notify_times),
         ):
-            _check(isinstance(number, int) and _is_more(number), name, number, "1 or more")
+            check(isinstance(number, int) and is_more(number), name, number, "1 or more")
         for name, seconds in (
             ("deliver_timeout", deliver_timeout),
             ("compensate_timeout", compensate_timeout),
         ):
-            _check(_is_more(seconds, endless=True), name, seconds, "more than 0 seconds")
-        closes = close_within == 0 or _is_more(close_within, endless=True)
-        _check(closes, "close_within", close_within, "0 seconds or more")
-        _check_metrics(metrics)
-        _check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
+            check(is_more(seconds, endless=True), name, seconds, "more than 0 seconds")
+        closes = close_within == 0 or is_more(close_within, endless=True)
+        check(closes, "close_within", close_within, "0 seconds or more")
+        check_metrics(metrics)
+        check(isinstance(session_budget, Budget), "session_budget", session_budget, "a Budget")
         self._directory_rules, self._retention = (
             DirectoryRules(session_budget.check(), idle_after),
-            _check_retention(retention, journal),
+            checked_retention(retention, journal),
         )
         self._children = check_children(children)
         self._types: frozenset[type[SessionMessage]] = frozenset(
-            (UserMessage, *_message_types(message_types))
+            (UserMessage, *message_classes(message_types))
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._policy: Policy = AfterWave() if callable(policy) else policy
@@ -541,372 +535,3 @@ class ActorSystem:
             await self._closed
         if self._ended_by_itself is not None:
             raise self._ended_by_itself
-
-    def _running(self) -> Root:
-        if self._tree is None:
-            raise self._ended_by_itself or SystemClosed(
-                "the system does not run: use it within `async with` or `with`"
-            )
-        return self._tree
-
-    # --- the face ---
-
-    def session(
-        self, session_id: str, *, tenant: str = "", policy: Policy | Chooser | None = None
-    ) -> Session:
-        """A handle of one conversation; it begins with its first message.
-
-        Args:
-            session_id: names the conversation, within its tenant.
-            tenant: whose it is.
-            policy: of messages that are sent by this handle and bring none; or what chooses it.
-
-        Raises:
-            InvalidMessage: the id is empty, or one of the two is no text.
-            SystemClosed: the system does not run.
-        """
-        check_key(session_id, tenant)
-        if policy is not None:
-            check_policy(policy)
-        key, door = SessionKey(tenant, session_id), self._running().door
-        return Session(key, door, self._new_id, self._subscribe, self._types, policy=policy)
-
-    def deliveries(self, *, lease: float | None = None, prefetch: int = 32) -> DeliveryStream:
-        """Replies, and words said, for a channel that asks for them: ``deliver="pull"``.
-
-        Each is handed to one of those who ask, at least once, in order for each session: the next
-        one of a session when the one before was acknowledged or given up.
-
-        Args:
-            lease: seconds after which a delivery that nobody has answered for is handed out again,
-                ``math.inf`` for never; ``deliver_timeout`` by default.
-            prefetch: deliveries that may be held by this stream at the same time.
-
-        Raises:
-            InvalidSetting: the system has another ``deliver``, or an argument cannot be used.
-            SystemClosed: the system does not run.
-        """
-        outbound = self._pulled()
-        seconds = self._delivery_rules.timeout if lease is None else lease
-        _check(_is_more(seconds, endless=True), "lease", lease, "more than 0 seconds")
-        whole = isinstance(prefetch, int) and _is_more(prefetch)
-        _check(whole, "prefetch", prefetch, "1 or more")
-        return DeliveryStream(outbound.place, seconds, prefetch)
-
-    def acknowledge(self, delivery_id: str) -> Future[bool]:
-        """A delivery has reached its user, says somebody who knows only its id.
-
-        As :meth:`HeldDelivery.ack`, for channels that confirm later; give those a long ``lease``.
-
-        Returns:
-            whether it counts; not if it has ended, or is not on its way here (yet).
-
-        Raises:
-            InvalidMessage: the id is empty, or no text.
-            InvalidSetting: the system has another ``deliver``.
-            SystemClosed: the system does not run.
-        """
-        check_id("delivery_id", delivery_id)
-        place, id_ = self._pulled().place, DeliveryId(delivery_id)
-        answer: Future[bool] = Future(place.mailbox.loop)
-        return settle(place, Settle(id_, None, Verdict.TAKEN, "", None, answer))
-
-    def _pulled(self) -> Handout:
-        outbound = self._running().outbound
-        if not isinstance(outbound, Handout):
-            has = "no deliver" if self._deliver is None else f"deliver={self._deliver!r}"
-            msg = (
-                f"the system has {has}, so that nobody can ask for its deliveries: "
-                "ActorSystem(..., deliver='pull') hands them out"
-            )
-            raise InvalidSetting(msg)
-        return outbound
-
-    def stop_many(
-        self,
-        predicate: Callable[[SessionView], bool],
-        *,
-        how: How = AfterWave(),  # noqa: B008 - immutable
-        backlog: Backlog | Literal["keep", "park", "drop"] = Backlog.KEEP,
-        reason: str = "",
-    ) -> Future[dict[SessionKey, StopResult]]:
-        """Stop every live session of which ``predicate`` holds; done when their turns have ended.
-
-        Args:
-            predicate: asked of each session when it handles the stop; what it raises is raised
-                to who waits, and stops that session not.
-            how: after their waves, or now.
-            backlog: what becomes of the messages that wait, as in :meth:`Session.stop`.
-            reason: in words.
-
-        Returns:
-            what the stop came to, for each session that was stopped.
-
-        Raises:
-            InvalidMessage: an argument cannot be used.
-            SystemClosed: the system does not run.
-        """
-        return stop_many(self._running().door, predicate, how, backlog, reason)
-
-    @property
-    def journal(self) -> Journal:
-        """Where sessions write down what happened."""
-        return self._journal
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the system takes messages."""
-        return self._tree is not None and not self._tree.door.closed
-
-    @property
-    def subscribers(self) -> int:
-        """How many event streams are open."""
-        return self._hub.subscribers
-
-    def view(self, session_id: str, *, tenant: str = "") -> SessionView | None:
-        """A session that is in memory as it is now, at once; on the loop's thread.
-
-        What it says may not be durable yet; ``session.look()`` waits for that.
-
-        Returns:
-            None if the session is not in memory: it rests in the journal, or there is none.
-
-        Raises:
-            SystemClosed: the system does not run.
-        """
-        cell = self._running().door.cells.get(SessionKey(tenant, session_id))
-        return None if cell is None else seen(cell.ref)
-
-    def active_turns(self) -> dict[SessionKey, ActiveTurn]:
-        """The turns that have not ended, by their sessions; on the loop's thread.
-
-        Raises:
-            SystemClosed: the system does not run.
-        """
-        cells = tuple(self._running().door.cells.items())
-        return dict(active_turns((key, cell.ref) for key, cell in cells))
-
-    def sweep(self, *, tenant: str | None = None) -> list[SessionKey]:
-        """Let all sessions go that are at rest, without waiting until they were so for long.
-
-        They are in the journal, and come back with their next message. On the loop's thread.
-
-        Args:
-            tenant: of this tenant, or of all.
-
-        Returns:
-            those that were let go.
-
-        Raises:
-            SystemClosed: the system does not run.
-        """
-        directory = self._running().door.place.actor
-        return [] if directory is None else directory.sweep(tenant)
-
-    def cancel_active(
-        self,
-        session_id: str,
-        *,
-        tenant: str = "",
-        how: How = Now(),  # noqa: B008 - immutable
-        reason: str = "Task cancelled",
-        message_id: str | None = None,
-    ) -> Future[StopResult]:
-        """Stop the turn of a session if one runs, and start nothing for it if none does.
-
-        Args:
-            session_id: which session.
-            tenant: of which tenant.
-            how: now, or after its wave.
-            reason: in words; told to subscribers and to the next turn.
-            message_id: only a turn that works on this message, looked at when it is stopped.
-
-        Returns:
-            what it came to, when the turn has ended; ``turn`` is None if none ran.
-
-        Raises:
-            InvalidMessage: an argument cannot be used.
-            SystemClosed: the system does not run.
-        """
-        session, door = self.session(session_id, tenant=tenant), self._running().door
-        nothing = StopResult(None, None)
-        if self.view(session_id, tenant=tenant) is None:
-            return Future.completed(nothing, door.loop)
-        if message_id is None:
-            return session.stop(how, reason=reason)
-
-        def works_on_it(view: SessionView) -> bool:
-            return any(message.message_id == message_id for message in view.messages)
-
-        stopped = stop_if(door, session.key, works_on_it, how, reason)
-        return stopped.map(lambda result: result or nothing)
-
-    def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
-        """Call ``handler``, plain or async, with every event of class ``kind``, in order.
-
-        Handlers run one after the other, behind the sessions; what they raise is logged.
-        """
-        self._hub.on(kind, handler)
-
-    def events(self) -> EventStream:
-        """The events of all sessions from here on; used on the loop's thread, best by ``with``."""
-        return self._hub.subscribe(None)
-
-    # --- the tree ---
-
-    @property
-    def children(self) -> SupervisorRef[Any]:
-        """The supervisor of the program's own children; another one after it was restarted.
-
-        Raises:
-            SystemClosed: the system does not run.
-            ChildRestarting: it is about to be started again.
-        """
-        return self._running().own()
-
-    def child(self, child_id: object) -> pykka.ActorRef[Any]:
-        """The program's own child of that id; another reference after each restart of it.
-
-        Raises:
-            SystemClosed: the system does not run.
-            ChildNotFound: there is none of that id, or it is down.
-            ChildRestarting: it is about to be started again.
-        """
-        return self._running().child(child_id)
-
-    def tree(self, *, limit: int | None = 0) -> TreeNode:
-        """What runs under whom, as data, at this moment; it asks nobody, so it always answers.
-
-        Args:
-            limit: how many sessions, runtimes and children of each pool are listed besides their
-                count; None for all of them.
-
-        Raises:
-            SystemClosed: the system does not run.
-        """
-        tree = self._running().tree(limit)
-        children = tree.children
-        journal, threads = self._journal, self._threads
-        life = journal.life() if isinstance(journal, WrittenJournal) else None
-        if life is not None:
-            node = TreeNode(
-                id="journal",
-                kind=NodeKind.JOURNAL,
-                state=NodeState.RUNNING if life.is_writing else NodeState.RESTARTING,
-                detail=life.trouble,
-                restarts=life.restarts,
-                count=life.waiting,
-            )
-            children = (node, *children)
-        if threads is not None:
-            node = TreeNode(
-                id="threads",
-                kind=NodeKind.THREADS,
-                state=NodeState.RUNNING,
-                detail=f"{threads.abandoned} of {threads.size} abandoned",
-                count=threads.running,
-            )
-            children = (*children, node)
-        return tree.model_copy(update={"children": children})
-
-    def on_report(self, callback: Callable[[Report], object]) -> Callable[[], None]:
-        """Be told of every end, failed start and failed ask in the tree.
-
-        Args:
-            callback: called on the loop with a :class:`Report`: of a session by its
-                ``SessionKey``, of a runtime by its ``RuntimeId``, of any other child by the id of
-                its spec. What it raises is logged, no more.
-
-        Returns:
-            a function to be told no more.
-        """
-        return self._bulletin.reports.add(callback)
-
-    @property
-    def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """What sessions have given up: turns, deliveries, and what was told them; the last 200."""
-        return tuple(self._bulletin.letters)
-
-    def on_dead_letter(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
-        """Be told of everything that is given up, to keep it elsewhere or to have it looked at.
-
-        Args:
-            callback: called on the loop with a :class:`DeadLetter`; what it raises is logged.
-
-        Returns:
-            a function to be told no more.
-        """
-        return self._bulletin.readers.add(callback)
-
-    def counters(self) -> Mapping[str, float]:
-        """What was counted since the system was made, and only what is out of the ordinary.
-
-        By names such as ``cancellations{reason="superseded"}``; docs/history.md has them all.
-        """
-        return self._counters.snapshot()
-
-    def override(self, deps: Mapping[type[Any], Any]) -> AbstractContextManager[None]:
-        """Give tools other dependencies for the turns that start within a ``with`` block.
-
-        Raises:
-            DependencyError: something in ``deps`` cannot be used.
-        """
-        return self._dependencies.override(deps)
-
-
-def _is_more(value: object, *, endless: bool = False) -> bool:
-    """Whether it is a number, more than 0; a bool is none."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return 0 < value < inf or (endless and value == inf)
-
-
-def _is_channel(deliver: object) -> bool:
-    return deliver is None or deliver == "pull" or callable(deliver)
-
-
-def _check_retention(retention: Retention | None, journal: object) -> Retention | None:
-    is_one = retention is None or isinstance(retention, Retention)
-    _check(is_one, "retention", retention, "a Retention(idle=timedelta(days=...))")
-    if retention is not None and journal is not None and not isinstance(journal, RetainingJournal):
-        msg = (
-            f"retention={retention!r}: the journal {journal!r} does not know which sessions are "
-            "not used; give one that is a RetainingJournal, or leave it out"
-        )
-        raise InvalidSetting(msg)
-    return retention
-
-
-def _check_metrics(metrics: object) -> None:
-    for method in ("count", "observe"):
-        has = metrics is None or callable(getattr(metrics, method, None))
-        _check(has, "metrics", metrics, f"an object with {method}(name, number, **labels)")
-
-
-def _check(holds: bool, name: str, value: object, wanted: str) -> None:
-    if not holds:
-        msg = f"{name}={value!r}: give {wanted}"
-        raise InvalidSetting(msg)
-
-
-def _runtime_of(agent: Agent) -> type[RuntimeActor]:
-    if inspect.isclass(agent):
-        is_runtime = issubclass(agent, RuntimeActor) and agent.run is not RuntimeActor.run
-        _check(is_runtime, "agent", agent, "a subclass of RuntimeActor that has its own run(turn)")
-        assert issubclass(agent, RuntimeActor), "it was looked at just now"
-        return agent
-    call: object = getattr(agent, "__call__", None)  # noqa: B004 - the method is looked at
-    is_async = inspect.iscoroutinefunction(agent) or inspect.iscoroutinefunction(call)
-    _check(is_async, "agent", agent, "an async function of a turn, or a subclass of RuntimeActor")
-    return function_runtime(agent)
-
-
-def _message_types(types: Iterable[type[SessionMessage]]) -> tuple[type[SessionMessage], ...]:
-    types = tuple(types)
-    names: set[str] = {UserMessage.__name__}
-    for kind in types:
-        is_message = isinstance(kind, type) and issubclass(kind, SessionMessage)
-        _check(is_message, "message_types", kind, "subclasses of SessionMessage")
-        _check(kind.__name__ not in names, "message_types", kind, "classes of different names")
-        names.add(kind.__name__)
-    return types

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from ..system import Agent
+    from ..settings import Agent
     from .explorer import Exploration
     from .explorer.script import Line
     from .talk import Talk

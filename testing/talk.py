@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..actors.session_face import Receipt, Session
     from ..messages.message import MessageOutcome
-    from ..system import Agent
+    from ..settings import Agent
 
 T = TypeVar("T")
 

@@ -34,13 +34,17 @@ OF_EXTRAS: Final = {
 }
 """The files of the core that may import what is of an extra, when it is asked for."""
 
-CORE: Final = frozenset({"messages", "tools", "journal", "actors", "supervisors", "system"})
+CORE: Final = frozenset(
+    {"messages", "tools", "journal", "actors", "supervisors", "settings", "system_face", "system"}
+)
 BELOW: Final[dict[str, frozenset[str]]] = {
     "messages": frozenset(),
     "tools": frozenset({"messages"}),
     "journal": frozenset({"messages"}),
     "actors": frozenset({"messages", "tools", "journal.base"}),
     "supervisors": frozenset({"messages", "actors", "journal.base"}),
+    "settings": CORE - {"system", "system_face"},
+    "system_face": CORE - {"system"},
     "system": CORE,
     "integrations": CORE,
     "service": CORE,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from typing import Self
 
-    from ...system import Agent
+    from ...settings import Agent
     from ...tools.tool import Tool
     from .script import Line
 

@@ -10,7 +10,7 @@ from .failure import Failure
 from .script import ALL, ExploreError, Schedule, checked, script_of
 
 if TYPE_CHECKING:
-    from ...system import Agent
+    from ...settings import Agent
     from ...tools.tool import Tool
     from .explorer import World
     from .facts import Facts

@@ -14,7 +14,7 @@ from ...tools.tool import Tool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...system import Agent
+    from ...settings import Agent
 
 _LIBRARIES = frozenset({"wavebreak", "pydantic", "pydantic_core", "pykka", "loguru", "pytest"})
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
 
     from ...actors.turn import Turn
-    from ...system import Agent
+    from ...settings import Agent
     from .play import Play
 
 LATE = 8.0
