@@ -11,9 +11,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -290,35 +293,88 @@ MUTATIONS: Final = {
 }
 
 
+class Runs:
+    """Runs of the suite on mutated copies, one ahead of the one that is waited for.
+
+    Args:
+        names: of the mutations, in the order in which they are asked for.
+        folder: for the copies.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path) -> None:
+        self._coming = list(names)
+        self._folder = folder
+        self._under_way: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
+
+    def result(self, name: str) -> tuple[int, str]:
+        """The exit status of a mutation's run, and what it printed."""
+        if name in self._coming:
+            self._begin(name)
+        if self._coming:
+            self._begin(self._coming[0])
+        process, place = self._under_way.pop(name)
+        try:
+            status = process.wait(timeout=55)
+        finally:
+            process.kill()
+            process.wait()
+        printed = (place / "printed").read_text(encoding="utf-8")
+        shutil.rmtree(place)
+        return status, printed
+
+    def _begin(self, name: str) -> None:
+        self._coming.remove(name)
+        mutation, place = MUTATIONS[name], self._folder / str(len(self._coming))
+        copy = place / "wavebreak"
+        # With what Python has compiled: it belongs to times and sizes, which are copied, too.
+        shutil.copytree(
+            ROOT,
+            copy,
+            ignore=shutil.ignore_patterns(
+                ".*", "*.egg-info", "docs", "examples", "benchmarks", "build", "dist"
+            ),
+        )
+        source = (copy / mutation.file).read_text(encoding="utf-8")
+        assert source.count(mutation.was) == 1, f"{mutation.file} has changed: mend the list above"
+        broken = source.replace(mutation.was, mutation.becomes)
+        (copy / mutation.file).write_text(broken, encoding="utf-8")
+        with (place / "printed").open("wb") as printed:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
+                    *("-p", "no:randomly", "--timeout=20", "--tb=line", *mutation.tests.split()),
+                ],
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": str(place)},
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+            )
+        self._under_way[name] = (process, place)
+
+    def end(self) -> None:
+        """Nobody asks any more."""
+        for process, _ in self._under_way.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    ours = [item for item in request.session.items if item.path == request.path]
+    names = [
+        str(item.callspec.params["name"]) for item in ours if isinstance(item, pytest.Function)
+    ]
+    runs = Runs(names, tmp_path_factory.mktemp("mutated"))
+    yield runs
+    runs.end()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_the_suite_fails_when(name: str, tmp_path: Path) -> None:
-    mutation = MUTATIONS[name]
-    copy = tmp_path / "wavebreak"
-    # With what Python has compiled: it belongs to times and sizes, which are copied, too.
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(
-            ".*", "*.egg-info", "docs", "examples", "benchmarks", "build", "dist"
-        ),
-    )
-    source = (copy / mutation.file).read_text(encoding="utf-8")
-    assert source.count(mutation.was) == 1, f"{mutation.file} has changed: mend the list above"
-    broken = source.replace(mutation.was, mutation.becomes)
-    (copy / mutation.file).write_text(broken, encoding="utf-8")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
-            *("-p", "no:randomly", "--timeout=20", "--tb=line", *mutation.tests.split()),
-        ],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-    )
+def test_the_suite_fails_when(name: str, runs: Runs) -> None:
+    status, printed = runs.result(name)
     # 1: tests failed. Anything else means that they could not be run.
-    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "failed" in done.stdout
+    assert status == 1, printed[-2000:]
+    assert "failed" in printed

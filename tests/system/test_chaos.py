@@ -50,6 +50,8 @@ LONG: Final = 100_000.0
 
 SESSIONS: Final = 200
 STEPS: Final = 600
+KINDS: Final = 15
+"""Of trouble."""
 OURS: Final = 8
 """How often one of the actors that sessions are made of is ended: fewer than end the system."""
 
@@ -68,6 +70,11 @@ class Trouble:
         self.dice = random.Random(seed)  # noqa: S311 - it shall be the same every time
         self.on = True
         self.done: Counter[str] = Counter()
+
+    @property
+    def has_had_all(self) -> bool:
+        """Whether each kind of trouble has happened."""
+        return len(self.done) == KINDS and min(self.done.values()) > 0
 
     def maybe(self, share: float, what: str) -> bool:
         happens = self.on and self.dice.random() < share
@@ -225,7 +232,9 @@ class Storm:
             self._break_child,
             self._kill_ours,
         ]
-        for number in range(STEPS):
+        for number in range(10 * STEPS):
+            if number >= STEPS and (self.blocks or self.trouble.has_had_all):
+                break  # what is rare may take longer, since not all of a run is of its dice
             dice.choice(ways)(number)
             await asyncio.sleep(dice.random() * self.pause)
         self.trouble.on = False
@@ -367,8 +376,7 @@ async def weather(storm: Storm) -> None:
 async def test_in_chaos_every_message_has_its_outcome_and_nothing_is_done_twice(seed: int) -> None:
     storm = Storm(seed, threads=False, pause=0.2)
     await weather(storm)
-    assert min(storm.trouble.done.values()) > 0, "all of it happened"
-    assert len(storm.trouble.done) == 15
+    assert storm.trouble.has_had_all, storm.trouble.done
 
 
 @pytest.mark.slow
