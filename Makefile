@@ -46,7 +46,7 @@ test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## all of the tests
 	@$(BIN)/pytest $(ARGS)
 
 test-fast: $(VENV)/dev.stamp ## in under ten seconds: the core's tests that are not marked slow
-	@$(BIN)/pytest -m "not slow" tests/actors tests/messages tests/supervisors tests/tools $(ARGS)
+	@$(BIN)/pytest -m "not slow" --hypothesis-profile=quick tests/actors tests/messages tests/supervisors tests/tools $(ARGS)
 
 check: $(VENV)/dev.stamp .types/wavebreak ## format, lint and types
 	$(BIN)/ruff format --check .
