@@ -6,13 +6,14 @@ import asyncio
 import inspect
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..messages.errors import InvalidResult
 from ..messages.reasons import CallStatus
 from . import endings
 from .cancellation import CancellationToken
 from .context import CURRENT
+from .eager import begin_task
 from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
 from .inline import Inline
 from .retrying import RetriedJob, Tries, TriesEnded
@@ -33,6 +34,16 @@ _ENDED = Phase.ENDED
 _COMPLETED = CallStatus.COMPLETED
 # 70 ns instead of the 150 ns of a named tuple's own.
 _new_end: Callable[[type[CallEnd], tuple[Any, ...]], CallEnd] = cast("Any", tuple).__new__
+
+
+class _Beginning:
+    """Stands for a task that is about to begin, or is in its first step."""
+
+    def cancel(self) -> None:
+        """Nothing yet: when the step is over, it is looked at who asked for that meanwhile."""
+
+
+_BEGINNING: Final = _Beginning()
 
 
 class CallRunner:
@@ -85,7 +96,7 @@ class CallRunner:
         self._token = token
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._time = time
-        # A task made directly, with a name, costs 0.3 µs less, of 1.7.
+        # Unless a program has a way of its own, they begin at once.
         self._makes_tasks = self._loop.get_task_factory() is None
         self._threads = threads
         self._scope = scope
@@ -146,9 +157,9 @@ class CallRunner:
         if tool.blocking:
             self._begin_in_thread(one)
         elif tool.retries is None:
-            one.handle = self._task(self._perform(one), one.call_id)
+            self._task(one, self._perform(one))
         else:
-            one.handle = self._task(self._perform(one, self._tried), one.call_id)
+            self._task(one, self._perform(one, self._tried))
 
     async def _tried(self, one: Prepared) -> Any:
         """Try an async call as often as its tool says."""
@@ -167,10 +178,18 @@ class CallRunner:
         assert tool.retries is not None, "who calls this has looked"
         return tool.retries.begin(self._retryable)
 
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _task(self, one: Prepared, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a call in a task of its own; most that has nothing to wait for is over then."""
+        one.handle = _BEGINNING
+        task: asyncio.Task[None]
         if self._makes_tasks:
-            return asyncio.Task(work, loop=self._loop, name=name)
-        return self._loop.create_task(work, name=name)
+            task = begin_task(work, self._loop, one.call_id)
+        else:
+            task = self._loop.create_task(work, name=one.call_id)
+        if one.phase is not _ENDED:
+            one.handle = task
+            if one.asked is not None:  # by itself, in its first step
+                task.cancel()
 
     def _begin_in_thread(self, one: Prepared) -> None:
         call, tool = one.call, one.tool
@@ -392,6 +411,8 @@ class CallRunner:
         handle = one.handle
         if _is_inline(one):
             return self._escaped
+        if handle is _BEGINNING:
+            handle = asyncio.current_task(self._loop)
         if isinstance(handle, asyncio.Task):
             return cast("asyncio.Task[None]", handle).cancelling() > 0
         return False

@@ -124,7 +124,7 @@ class WaveRunner(CallRunner):
             elif one.gate is not None or not one.tool.is_one_task:
                 self._start_behind_gate(one)
             else:
-                one.handle = self._task(self._perform(one), one.call_id)
+                self._task(one, self._perform(one))
         if inline is not None and inline.end is None:
             self._step(inline)
         if self._left or self._inline is not None or self._fatal is not None:

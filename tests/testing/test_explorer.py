@@ -260,8 +260,18 @@ def test_the_same_schedule_takes_the_same_course() -> None:
 
 
 def test_the_order_between_actors_is_another_with_another_seed() -> None:
+    ended: list[str] = []
+
+    @tool(effect="read")
+    async def wait(what: str) -> str:
+        await asyncio.sleep(0.2)
+        ended.append(what)
+        return what
+
     async def looks(turn: Turn) -> str:
-        return str(await turn.wave(look("a"), look("b"), look("c")))
+        ended.clear()
+        await turn.wave(wait("a"), wait("b"), wait("c"))
+        return str(await turn.wave(*map(look, ended)))
 
     def starts(order_: int) -> str:
         return str(replay(looks, ["a"], Schedule(order=order_)).ran)

@@ -169,8 +169,9 @@ async def test_a_wave_that_waits_for_nothing_is_over_when_it_has_begun(
     assert one.end is not None
     assert one.end.value == 1
     assert not waves.runner.is_running
+    assert waves.runner.begin(waves.prepare(*map(work.call, [at_once, at_once]))) is False
 
-    for calls in ([later], [at_once, at_once], [later, at_once]):
+    for calls in ([later], [later, later], [later, at_once], [at_once, later]):
         prepared = waves.prepare(*map(work.call, calls))
         assert waves.runner.begin(prepared) is True
         await waves.runner.join()

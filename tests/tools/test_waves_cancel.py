@@ -90,18 +90,48 @@ async def test_a_call_that_waits_for_a_thread_is_skipped(
     assert work.log == ["blocks"] * 4
 
 
-async def test_a_call_whose_task_has_not_begun_is_skipped(
+async def test_calls_behind_one_that_stops_the_turn_at_once_are_skipped(
     make_waves: Callable[[], Waves], work: Work
 ) -> None:
     waves = make_waves()
 
     async def stop() -> str:
-        waves.runner.cancel()  # before the loop gets to the others
+        waves.runner.cancel()
         return "stopped"
 
-    calls = [work.sleep(), work.sleep(protected=True, timeout=5), work.call(stop)]
-    assert statuses(await waves.run(*calls)) == [SKIPPED, SKIPPED, COMPLETED]
+    calls = [work.call(stop), work.sleep(), work.sleep(protected=True, timeout=5), work.sleep()]
+    assert statuses(await waves.run(*calls)) == [COMPLETED, SKIPPED, SKIPPED, SKIPPED]
     assert work.log == []
+
+
+async def test_calls_before_one_that_stops_the_turn_at_once_have_begun(
+    make_waves: Callable[[], Waves], work: Work
+) -> None:
+    waves = make_waves()
+
+    async def stop() -> str:
+        waves.runner.cancel()
+        return "stopped"
+
+    calls = [work.sleep(effect="read"), work.sleep(), work.sleep(protected=True, timeout=200)]
+    ends = await waves.run(*calls, work.call(stop))
+    assert statuses(ends) == [CallStatus.CANCELLED, UNKNOWN, COMPLETED, COMPLETED]
+
+
+async def test_a_call_that_stops_the_turn_in_its_first_step_is_cut_off_when_it_waits(
+    make_waves: Callable[[], Waves], work: Work
+) -> None:
+    waves = make_waves()
+
+    async def stop() -> str:
+        waves.runner.cancel()
+        work.log.append("goes on")
+        await asyncio.sleep(5)
+        return "?"
+
+    ends = await waves.run(work.call(stop), work.sleep())
+    assert statuses(ends) == [UNKNOWN, SKIPPED]
+    assert work.log == ["goes on"]
 
 
 async def test_a_call_that_has_ended_stays_as_it_ended(
@@ -267,11 +297,12 @@ async def test_a_listener_may_stop_the_turn_while_the_wave_is_being_started(
             waves.runner.cancel()
 
     waves.on_end = stop
-    prepared = waves.prepare(work.sleep())
+    prepared = waves.prepare(work.sleep(effect="read"))
     prepared += waves.prepare(work.sleep(), gate=broken)
     prepared += waves.prepare(work.sleep(), work.sleep())
-    assert statuses(await waves.runner.run(prepared)) == [SKIPPED] * 4
-    assert work.log == []
+    ends = await waves.runner.run(prepared)
+    assert statuses(ends) == [CallStatus.CANCELLED, SKIPPED, SKIPPED, SKIPPED]
+    assert work.log == ["begins", "cancelled"]
     assert len(waves.told) == 4
 
 
