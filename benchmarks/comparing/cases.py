@@ -224,7 +224,7 @@ CASES: Final = (
         "F",
         _no_op(20),
         _no_op(10),
-        (RAW, "floor", OURS, *_ON_UVLOOP, "restart", *_TALKERS),
+        (RAW, "floor", "promises", OURS, *_ON_UVLOOP, "restart", *_TALKERS),
         (NO_OP_TURNS, CPU_A_TURN),
         quick_runs=3,
     ),

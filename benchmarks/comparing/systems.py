@@ -63,6 +63,7 @@ _ALL: Final = (
     ),
     System(RAW_UVLOOP, "on_raw", "the same on uvloop", loop="uvloop"),
     System("floor", "on_floor", "nothing but callbacks, for this one job"),
+    System("promises", "on_promises", "what wavebreak promises of such a turn, by hand"),
     System("raw durable", "on_raw_durable", "raw with group-committed rows: frozen"),
     System("restart", "on_restart", "one task a session, cancel() and start over"),
     System(

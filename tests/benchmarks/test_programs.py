@@ -45,7 +45,7 @@ def test_wavebreak_and_raw_do_the_cases_of_actors_and_of_many_sessions(
     ("system", "case"),
     [
         *((system, "interrupted") for system in (OURS, RAW, "floor", "Pykka")),
-        *((system, "no-op") for system in (OURS, RAW, "floor", "restart", "Pykka")),
+        *((system, "no-op") for system in (OURS, RAW, "floor", "promises", "restart", "Pykka")),
         *((system, "now") for system in (OURS, "restart")),
     ],
 )
