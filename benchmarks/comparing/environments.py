@@ -76,10 +76,18 @@ def _python_for(python: tuple[int, int]) -> str | None:
     if sys.version_info[:2] >= python:
         return sys.executable
     for minor in range(python[1], NEWEST):
-        found = shutil.which(f"python3.{minor}") or _of_pyenv(minor)
-        if found is not None:
-            return found
+        for found in (shutil.which(f"python3.{minor}"), _of_pyenv(minor)):
+            if found is not None and _works(found):
+                return found
     return None
+
+
+def _works(python: str) -> bool:
+    """Whether it is an interpreter, and not pyenv's word that one would have to be chosen first."""
+    tried = subprocess.run(  # noqa: S603 - our own words
+        [python, "-c", "import ensurepip, venv"], capture_output=True, check=False
+    )
+    return not tried.returncode
 
 
 def _of_pyenv(minor: int) -> str | None:

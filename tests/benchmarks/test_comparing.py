@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -188,6 +189,35 @@ def test_an_environment_that_cannot_be_made_is_told_in_a_line(
     monkeypatch.setattr(subprocess, "run", fail)
     why = environments.install(SYSTEMS["xoscar"], tmp_path)
     assert why == "cannot be installed: no such package"
+
+
+def test_a_name_on_the_path_behind_which_there_is_no_python_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    minor = sys.version_info.minor + 1
+    shim = tmp_path / f"python3.{minor}"
+    shim.write_text("#!/bin/sh\necho 'pyenv: exists in these versions' >&2\nexit 127\n", "utf-8")
+    shim.chmod(0o755)
+    real = tmp_path / ".pyenv/versions" / f"3.{minor}.7/bin" / shim.name
+    real.parent.mkdir(parents=True)
+    real.symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    steps: list[Any] = []
+    run: Any = subprocess.run
+
+    def work(step: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        if step[1] == "-c":
+            tried: subprocess.CompletedProcess[str] = run(step, **options)
+            return tried
+        steps.append(step)
+        (tmp_path / "xoscar").mkdir(exist_ok=True)
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", work)
+    system = replace(SYSTEMS["xoscar"], python=(3, minor))
+    assert environments.install(system, tmp_path) == ""
+    assert steps[0][0] == str(real)
 
 
 def test_an_environment_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
