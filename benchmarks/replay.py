@@ -1,6 +1,6 @@
 """Replay recorded conversations on wavebreak, and on the plain pattern that people write today.
 
-    python benchmarks/replay.py FILE [--timing FILE] [--speed N] [--policy after_wave|now|enqueue]
+    python benchmarks/replay.py FILE [--timing FILE] [--speed N] [--policy after_wave]
                                      [--sessions N] [--json PATH]
 
 FILE has conversations in the format of the Schema-Guided Dialogue data set: JSON lines, a JSON
@@ -14,23 +14,30 @@ Time is real, and runs --speed times as fast for people and tools alike. Besides
 person within the seconds that a turn takes is rare, and about one message in five shall land in a
 running turn.
 
+Policies are what a new message does to a running turn: after_wave (the default of the library), now
+and enqueue; by_wave, which lets a reply out that is being composed, and else is after_wave; and
+steer, with which the turn takes new messages in before it composes.
+
 Ends with status 1 when on wavebreak a message was lost, a call run again for nothing, a booking
 made twice, a reply not delivered exactly once, or two runtimes of a session ran at once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_of
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import Flag, command, run
+from wavebreak.benchmarks.replaying.on_wavebreak import PolicyName
 from wavebreak.benchmarks.replaying.pace import Pace, load_gaps, made_up_gaps
 from wavebreak.benchmarks.replaying.recorded import RecordingError, load
 from wavebreak.benchmarks.replaying.replay import (
@@ -42,105 +49,95 @@ from wavebreak.benchmarks.replaying.replay import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from wavebreak.benchmarks.replaying.world import Script
 
 # So that one message in five lands in a running turn, and all 1,092 conversations take a minute.
 SPEED, HURRY, LONGEST_GAP = 18.0, 6.0, 300.0
-SYSTEMS: dict[str, Callable[[Sequence[Script], Settings, Callable[[], None]], Played]] = {
-    "wavebreak": replay_on_wavebreak,
-    "cancel_and_restart": replay_on_plain_tasks,
-}
+OURS, PLAIN = "wavebreak", "cancel_and_restart"
+
+Above0 = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=float("inf")))]
+
+app = command("replay.py", __doc__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    options = _parser().parse_args(argv)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to replay.
+
+    Args:
+        timing: when people wrote, CSV; without one, gaps are made up.
+        speed: recorded seconds in a real one.
+        hurry: how many times faster people write.
+        policy: what a new message does to a running turn of wavebreak; given several times, each
+            is played.
+        sessions: how many to play; by default one for each conversation; more begin the file again.
+        seed: of times and delays.
+        longest_gap: seconds to which recorded gaps are cut.
+        virtual: in virtual time: quick, and the same each time.
+        json: where to write the figures.
+    """
+
+    timing: Path | None = None
+    speed: Above0 = SPEED
+    hurry: Above0 = HURRY
+    policy: tuple[PolicyName, ...] = ("after_wave",)
+    sessions: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    seed: int = 1
+    longest_gap: Above0 = LONGEST_GAP
+    virtual: Flag = False
+    json: Path | None = None
+
+    def settings(self, policy: PolicyName) -> Settings:
+        """Those of a replay by one of the policies."""
+        return Settings(self.speed, self.seed, policy, self.virtual)
+
+
+DEFAULTS: Final = Options()
+
+
+@app.default
+def replay(file: Path, /, options: Annotated[Options, Parameter(name="*")] = DEFAULTS) -> int:
+    """Replay, and tell.
+
+    Args:
+        file: the recorded conversations.
+        options: how.
+    """
     errors = Console(stderr=True)
     try:
-        scripts = _scripts(options)
+        scripts = _scripts(file, options)
     except RecordingError as error:
         errors.print(f"[red]error:[/] {error}", highlight=False)
         return 2
-    settings = Settings(options.speed, options.seed, options.policy, options.virtual)
-    played = _play(scripts, settings, errors)
+    played = _play(scripts, options, errors)
     _show(played, scripts, options)
     if options.json is not None:
-        options.json.write_text(json.dumps(_as_json(played, scripts, options), indent=2) + "\n")
-    found = played["wavebreak"].problems
+        options.json.write_text(json_of.dumps(_as_json(played, scripts, options), indent=2) + "\n")
+    found = _problems(played)
     for problem in found[:20]:
-        errors.print(f"[red]wrong on wavebreak:[/] {problem}", highlight=False)
+        errors.print(f"[red]wrong on[/] {problem}", highlight=False)
     return 1 if found else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the recorded conversations")
-    parser.add_argument("--timing", type=Path, metavar="FILE", help="when people wrote, CSV")
-    parser.add_argument(
-        "--speed", type=_positive, default=SPEED, metavar="N", help="recorded seconds in a real one"
-    )
-    parser.add_argument(
-        "--hurry",
-        type=_positive,
-        default=HURRY,
-        metavar="N",
-        help="how many times faster people write",
-    )
-    parser.add_argument(
-        "--policy",
-        choices=("after_wave", "now", "enqueue"),
-        default="after_wave",
-        help="what a new message does to a running turn of wavebreak",
-    )
-    parser.add_argument(
-        "--sessions",
-        type=_count,
-        metavar="N",
-        help="how many to play; by default one for each conversation; more begin the file again",
-    )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of times and delays")
-    parser.add_argument(
-        "--longest-gap",
-        type=_positive,
-        default=LONGEST_GAP,
-        metavar="SECONDS",
-        help="to which recorded gaps are cut",
-    )
-    parser.add_argument("--virtual", action="store_true", help="in virtual time: quick, the same")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    return parser
+def _problems(played: dict[str, Played]) -> list[str]:
+    """Give what must not have happened on wavebreak; of the plain pattern nothing is demanded."""
+    return [
+        f"{name}: {problem}"
+        for name, one in played.items()
+        if name != PLAIN
+        for problem in one.problems
+    ]
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        msg = f"{text} is not a number above 0"
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        msg = f"{text} is not 1 or more"
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def _scripts(options: argparse.Namespace) -> list[Script]:
+def _scripts(file: Path, options: Options) -> list[Script]:
     gaps = load_gaps(options.timing) if options.timing else made_up_gaps(options.seed)
     pace = Pace(gaps, seed=options.seed, hurry=options.hurry, longest=options.longest_gap)
-    return write_scripts(load(options.file), pace, options.sessions)
+    return write_scripts(load(file), pace, options.sessions)
 
 
-def _play(scripts: Sequence[Script], settings: Settings, console: Console) -> dict[str, Played]:
+def _play(scripts: Sequence[Script], options: Options, console: Console) -> dict[str, Played]:
     messages = sum(len(script.arrivals) for script in scripts)
     columns = (
         TextColumn("{task.description:20}"),
@@ -149,19 +146,28 @@ def _play(scripts: Sequence[Script], settings: Settings, console: Console) -> di
         TextColumn("messages answered"),
         TimeElapsedColumn(),
     )
+    replays = {
+        name: partial(replay_on_wavebreak, settings=options.settings(policy))
+        for name, policy in _ours(options).items()
+    }
+    replays[PLAIN] = partial(replay_on_plain_tasks, settings=options.settings(options.policy[0]))
     played: dict[str, Played] = {}
     with Progress(*columns, console=console) as progress:
-        for name, system in SYSTEMS.items():
+        for name, play in replays.items():
             bar = progress.add_task(name, total=messages)
-            played[name] = system(scripts, settings, partial(progress.advance, bar))
+            played[name] = play(scripts, progress=partial(progress.advance, bar))
     return played
 
 
-def _show(
-    played: dict[str, Played], scripts: Sequence[Script], options: argparse.Namespace
-) -> None:
+def _ours(options: Options) -> dict[str, PolicyName]:
+    """Name the replays on wavebreak: the first is what the figures call so."""
+    first, *others = dict.fromkeys(options.policy)
+    return {OURS: first, **{f"{OURS}, {policy}": policy for policy in others}}
+
+
+def _show(played: dict[str, Played], scripts: Sequence[Script], options: Options) -> None:
     console = Console()
-    table = Table(title=f"{len(scripts):,} conversations, policy {options.policy}")
+    table = Table(title=f"{len(scripts):,} conversations, wavebreak by {options.policy[0]}")
     table.add_column("")
     for name in played:
         table.add_column(name, justify="right")
@@ -172,7 +178,7 @@ def _show(
     table.add_row("seconds", *(_cell(one.seconds) for one in played.values()))
     table.add_row("CPU seconds", *(_cell(one.cpu_seconds) for one in played.values()))
     console.print(table)
-    ours = played["wavebreak"]
+    ours = played[OURS]
     share = ours.landed / ours.report.messages_sent
     console.print(
         f"{share:.1%} of the messages landed in a running turn "
@@ -187,14 +193,15 @@ def _cell(value: float | None) -> str:
 
 
 def _as_json(
-    played: dict[str, Played], scripts: Sequence[Script], options: argparse.Namespace
+    played: dict[str, Played], scripts: Sequence[Script], options: Options
 ) -> dict[str, Any]:
-    sent = played["wavebreak"].report.messages_sent
+    sent = played[OURS].report.messages_sent
     return {
         **{name: one.report._asdict() for name, one in played.items()},
         "run": {
             "sessions": len(scripts),
-            "policy": options.policy,
+            "policy": options.policy[0],
+            "policies": _ours(options),
             "speed": options.speed,
             "hurry": options.hurry,
             "seed": options.seed,
@@ -204,9 +211,14 @@ def _as_json(
             "share_landed": {name: round(one.landed / sent, 4) for name, one in played.items()},
             "seconds": {name: one.seconds for name, one in played.items()},
             "cpu_seconds": {name: one.cpu_seconds for name, one in played.items()},
-            "problems": played["wavebreak"].problems,
+            "problems": _problems(played),
         },
     }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run(app, arguments)
 
 
 if __name__ == "__main__":

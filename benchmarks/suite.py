@@ -39,8 +39,9 @@ from wavebreak.benchmarks.comparing.cases import CASES
 from wavebreak.benchmarks.comparing.environments import install
 from wavebreak.benchmarks.comparing.report import Part, Report, part_of, this_machine, versions
 from wavebreak.benchmarks.comparing.running import BENCHMARKS, Odd, measure, start
-from wavebreak.benchmarks.comparing.systems import SYSTEMS
+from wavebreak.benchmarks.comparing.systems import CANCELLING, OURS, SYSTEMS, by_policy
 from wavebreak.benchmarks.comparing.tables import in_terminal, missed, reach_in_terminal
+from wavebreak.benchmarks.replaying.on_wavebreak import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -179,11 +180,15 @@ def _replay(conversations: Path, timing: Path, *, full: bool) -> dict[str, dict[
             options += ["--timing", str(timing)]
         if not full:
             options += ["--sessions", "200"]
+        for policy in POLICIES:
+            options += ["--policy", policy]
         start(Path(sys.executable), BENCHMARKS / "replay.py", str(conversations), *options)
         found: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+    first, *others = POLICIES
+    names = {OURS: by_policy(first), **{by_policy(name): by_policy(name) for name in others}}
     return {
-        system: {name: value for name, value in found[system].items() if value is not None}
-        for system in ("wavebreak", "cancel_and_restart")
+        name: {field: value for field, value in found[system].items() if value is not None}
+        for system, name in {**names, CANCELLING: CANCELLING}.items()
     }
 
 
@@ -192,7 +197,7 @@ def _show(report: Report) -> None:
     for name, parts in report.cases.items():
         console.print(in_terminal(name, parts))
     if report.replay:
-        numbers = ("once_duplicates", "tool_seconds_wasted", "calls_rerun", "messages_lost")
+        numbers = ("once_duplicates", "tool_seconds_wasted", "replies_behind", "answered_mean_s")
         for system, found in report.replay.items():
             told = ", ".join(f"{name} {found.get(name, 0):,g}" for name in numbers)
             console.print(f"G  {system}: {told}", highlight=False)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wavebreak.benchmarks.comparing.cases import CASES
 from wavebreak.benchmarks.comparing.plots import draw
 from wavebreak.benchmarks.comparing.report import Part, Report
-from wavebreak.benchmarks.comparing.systems import SYSTEMS
+from wavebreak.benchmarks.comparing.systems import CANCELLING, SYSTEMS
 from wavebreak.benchmarks.comparing.tables import (
     in_markdown,
     markdown,
@@ -125,9 +125,34 @@ def replay(report: Report) -> str:
     """The counts of the recorded conversations."""
     names = list(dict.fromkeys(name for found in report.replay.values() for name in found))
     rows = [
-        [name, *(f"{found.get(name, 0):,g}" for found in report.replay.values())] for name in names
+        [name, *(f"{found[name]:,g}" if name in found else "–" for found in report.replay.values())]
+        for name in names
     ]
     return "\n".join(markdown(["", *report.replay], rows))
+
+
+REPLAYED: Final = {
+    "tool seconds": "tool_seconds",
+    "of these wasted": "tool_seconds_wasted",
+    "replies": "replies",
+    "of these behind": "replies_behind",
+    "answered after, mean, s": "answered_mean_s",
+    "p50": "answered_p50_s",
+    "p90": "answered_p90_s",
+}
+"""What the policies differ in: heads of columns, and fields."""
+
+
+def policies(report: Report) -> str:
+    """What each policy wastes of the recorded conversations, and how long people wait."""
+    other = report.replay.get(CANCELLING, {}).get("tool_seconds_wasted", 0)
+    rows: list[list[str]] = []
+    for name, found in report.replay.items():
+        row = [f"{found.get(field, 0):,g}" for field in REPLAYED.values()]
+        row.insert(2, short(found.get("tool_seconds_wasted", 0) / other) if other else "–")
+        rows.append([name, *row])
+    heads = list(REPLAYED)
+    return "\n".join(markdown(["", *heads[:2], "×", *heads[2:]], rows))
 
 
 def machine(report: Report) -> str:
@@ -166,6 +191,7 @@ def drawings() -> dict[str, Callable[[], str]]:
         "reach": partial(reach_in_markdown, report),
         **{f"case-{c.lower()}": partial(cases, report, c) for c in "ABCDEF"},
         "replay": partial(replay, report),
+        "policies": partial(policies, report),
         "growth": partial(growth, report),
         "times": partial(times, kept),
     }

@@ -26,6 +26,7 @@ class SessionView(Frozen):
         turn: the number of the running turn, or of the last one.
         messages: what the running turn works on, oldest first; empty when none runs.
         wave: the last wave that the running turn began.
+        tools: of the calls of that wave that have not ended, the name of each one's tool.
         calls_completed: how many of its calls have completed.
         waiting: how many messages wait for a turn.
         scheduled: those that are not due yet, the next one first.
@@ -37,6 +38,7 @@ class SessionView(Frozen):
     turn: int
     messages: tuple[SessionMessage, ...] = ()
     wave: int = 0
+    tools: tuple[str, ...] = ()
     calls_completed: int = 0
     waiting: int = 0
     scheduled: tuple[ScheduledMessage, ...] = ()

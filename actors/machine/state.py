@@ -369,6 +369,7 @@ def view_of(state: SessionState) -> SessionView:
         turn=state.turn,
         messages=tuple(waiting.message for waiting in running.messages) if running else (),
         wave=running.wave if running else 0,
+        tools=tuple(call.tool for call in running.open) if running else (),
         calls_completed=running.completed if running else 0,
         waiting=len(state.waiting),
         scheduled=scheduled_of(state) if state.scheduled else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .systems import OURS, OURS_UVLOOP, RAW, RAW_UVLOOP
+from .systems import CANCELLING, OURS, OURS_UVLOOP, RAW, RAW_UVLOOP, by_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,14 +103,19 @@ def _growth_of_stop(report: Report) -> float | None:
     return None if whole is None or each is None else whole / 100_000 * each
 
 
-def _replayed(field: str) -> Callable[[Report], float | None]:
-    return lambda report: report.replay.get(OURS, {}).get(field)
+def _booked_twice(report: Report) -> float | None:
+    """Bookings made twice, by whichever policy that was worst."""
+    ours = [found for system, found in report.replay.items() if system != CANCELLING]
+    return max((found["once_duplicates"] for found in ours), default=None)
 
 
-def _wasted(report: Report) -> float | None:
-    ours = _replayed("tool_seconds_wasted")(report)
-    other = report.replay.get("cancel_and_restart", {}).get("tool_seconds_wasted")
-    return None if ours is None or not other else ours / other
+def _wasted(policy: str) -> Callable[[Report], float | None]:
+    def of(report: Report) -> float | None:
+        ours = report.replay.get(by_policy(policy), {}).get("tool_seconds_wasted")
+        other = report.replay.get(CANCELLING, {}).get("tool_seconds_wasted")
+        return None if ours is None or not other else ours / other
+
+    return of
 
 
 _CPU, _TURN, _NO_OP = "CPU a call", "CPU a turn", "no-op turns"
@@ -222,8 +227,21 @@ BARS: Final = (
     Bar("F", "no-op turns × raw", _ratio("F", _NO_OP), 0.95, 1.3),
     Bar("F", "on uvloop × raw", _ratio("F", _NO_OP, RAW, OURS_UVLOOP), None, 2),
     Bar("F", "no-op turns × LangGraph", _ratio("F", _NO_OP, "LangGraph"), 28),
-    Bar("G", "bookings made twice", _replayed("once_duplicates"), 0, most=True),
-    Bar("G", "tool seconds wasted × cancel and start over", _wasted, 1 / 3, 0.1, most=True),
+    Bar("G", "bookings made twice, by the worst policy", _booked_twice, 0, most=True),
+    *(
+        Bar(
+            "G",
+            f"tool seconds wasted × cancel and start over, {words}",
+            _wasted(policy),
+            1 / 3,
+            0.1,
+            most=True,
+        )
+        for policy, words in (
+            ("after_wave", "by default (AfterWave)"),
+            ("by_wave", "by a chooser (by_wave)"),
+        )
+    ),
     Bar(
         "H",
         "dearest turn ÷ that of the fewest sessions",

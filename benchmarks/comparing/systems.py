@@ -41,7 +41,16 @@ class System:
 
 
 OURS, RAW = "wavebreak", "raw"
+CANCELLING = "cancel_and_restart"
+"""The plain pattern beside which conversations are replayed."""
+
 OURS_UVLOOP, RAW_UVLOOP = "wavebreak, uvloop", "raw, uvloop"
+
+
+def by_policy(policy: str) -> str:
+    """Name ourselves in a replay, in which the policy is what differs."""
+    return f"{OURS}, {policy}"
+
 
 _NO_TURNS: Final = "it has actors, and no turns to be measured beside the others'"
 _THREADS: Final = "an actor is a thread: 10,000 are more than a machine likes"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import ceil
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Report(NamedTuple):
         tool_seconds_wasted: those of them that went into no reply.
         interrupt_latency_p50_ms: from a message that interrupts to the first call of the new turn,
             less what the running wave still needed; real milliseconds.
+        replies: those that were delivered.
+        replies_behind: delivered although the same person had sent another message meanwhile.
+        answered_mean_s: from a message to the reply that answers it; recorded seconds.
     """
 
     messages_sent: int
@@ -48,17 +52,26 @@ class Report(NamedTuple):
     tool_seconds_wasted: float
     interrupt_latency_p50_ms: float | None
     interrupt_latency_p99_ms: float | None
+    replies: int
+    replies_behind: int
+    answered_mean_s: float | None
+    answered_p50_s: float | None
+    answered_p90_s: float | None
 
 
-def report(tapes: Iterable[Tape], recorded: Iterable[Mapping[str, int]]) -> Report:
+def report(
+    tapes: Iterable[Tape], recorded: Iterable[Mapping[str, int]], speed: float = 1.0
+) -> Report:
     """Add up the sessions of a replay.
 
     Args:
         tapes: the sessions' records.
         recorded: for each of them, how often each call occurs in the recording.
+        speed: recorded seconds that passed in one of the loop's.
     """
     tapes = list(tapes)
     latencies = sorted(late for tape in tapes for late in interrupt_latencies(tape))
+    waits = sorted(wait * speed for tape in tapes for wait in answer_waits(tape))
     spent = sum(start.spent for tape in tapes for start in tape.starts)
     return Report(
         messages_sent=sum(len(tape.sent) for tape in tapes),
@@ -76,6 +89,11 @@ def report(tapes: Iterable[Tape], recorded: Iterable[Mapping[str, int]]) -> Repo
         tool_seconds_wasted=round(max(0.0, spent - sum(map(useful_seconds, tapes))), 1),
         interrupt_latency_p50_ms=_milliseconds(latencies, 50),
         interrupt_latency_p99_ms=_milliseconds(latencies, 99),
+        replies=sum(len(tape.replies) for tape in tapes),
+        replies_behind=sum(map(replies_behind, tapes)),
+        answered_mean_s=round(fmean(waits), 2) if waits else None,
+        answered_p50_s=round(percentile(waits, 50), 2) if waits else None,
+        answered_p90_s=round(percentile(waits, 90), 2) if waits else None,
     )
 
 
@@ -147,6 +165,25 @@ def interrupt_latencies(tape: Tape) -> Iterator[float]:
         yield min(first) - max([min(wrote), *ends])
 
 
+def answer_waits(tape: Tape) -> Iterator[float]:
+    """The loop's seconds from each message to the first reply that answers it."""
+    answered: dict[str, float] = {}
+    for reply in tape.replies:
+        for message in reply.messages:
+            answered.setdefault(message, reply.at)
+    return (answered[message] - at for message, at in tape.sent.items() if message in answered)
+
+
+def replies_behind(tape: Tape) -> int:
+    """Count replies that were delivered when a later message had been sent and not answered."""
+    behind = 0
+    answered: set[str] = set()
+    for reply in tape.replies:
+        answered.update(reply.messages)
+        behind += any(at < reply.at and m not in answered for m, at in tape.sent.items())
+    return behind
+
+
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Take the value below or at which ``percent`` of the ordered values lie.
 
@@ -184,12 +221,12 @@ def _not_exactly_once(tape: Tape) -> Iterator[str]:
             yield f"message {message} ended as {statuses[0]}"
         if len(statuses) > 1:
             yield f"message {message} ended {len(statuses)} times: {', '.join(statuses)}"
-    for reply, count in Counter(reply for reply, _ in tape.replies).items():
+    for reply, count in Counter(reply.reply_id for reply in tape.replies).items():
         if count > 1:
             yield f"reply {reply} was delivered {count} times"
     if len(tape.replies) != len(tape.finished):
         yield f"{len(tape.finished)} turns finished, {len(tape.replies)} replies delivered"
-    answers = Counter(message for _, messages in tape.replies for message in messages)
+    answers = Counter(message for reply in tape.replies for message in reply.messages)
     for message in tape.sent:
         if answers[message] != 1:
             yield f"message {message} was answered by {answers[message]} replies"

@@ -56,8 +56,9 @@ class PlainJob:
         """Note who was answered."""
         del reply
         tape = self._desks[session_id].tape
-        number = self._turns[session_id]
-        tape.replies.append((f"{session_id} {number}", tuple(line.message_id for line in lines)))
+        asked = [line.message_id for line in lines]
+        now = asyncio.get_running_loop().time()
+        tape.note_reply(f"{session_id} {self._turns[session_id]}", asked, now)
         for line in lines:
             tape.note_outcome(line.message_id, "answered")
             self._people.answered()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wavebreak import (
     ActorSystem,
     AfterWave,
+    Collect,
     Delivery,
     Enqueue,
     MessageEnded,
     Now,
+    Steer,
     TurnEnded,
     TurnOutcome,
     WaveStarted,
@@ -26,16 +28,18 @@ from .world import Desk, Wanted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wavebreak import Future, Receipt, Turn, TurnInfo
+    from wavebreak import (
+        Chooser,
+        Future,
+        Policy,
+        Receipt,
+        SessionMessage,
+        SessionView,
+        Turn,
+        TurnInfo,
+    )
 
     from .people import People
-
-POLICIES: dict[str, AfterWave | Now | Enqueue] = {
-    "after_wave": AfterWave(),
-    "now": Now(),
-    "enqueue": Enqueue(),
-}
-"""By the names that the command line takes."""
 
 BOOKING_TIMEOUT = 600.0
 """Seconds: what is protected must have a timeout, and no delay is ever near this one."""
@@ -65,25 +69,44 @@ async def compose(messages: list[str], findings: int) -> str:
     return await dep(Desk).compose(messages, findings)
 
 
+def by_wave(message: SessionMessage, view: SessionView) -> Policy:
+    """Let a reply out that is being put into words; go on at once with what was found till then."""
+    del message
+    return Collect() if compose.name in view.tools else AfterWave()
+
+
+PolicyName = Literal["after_wave", "by_wave", "steer", "now", "enqueue"]
+
+POLICIES: Final[dict[PolicyName, Policy | Chooser]] = {
+    "after_wave": AfterWave(),
+    "by_wave": by_wave,
+    "steer": Steer(),
+    "now": Now(),
+    "enqueue": Enqueue(),
+}
+"""By the names that the command line takes; first that of a system that is told nothing else."""
+
+
 async def answer(turn: Turn, desks: Mapping[str, Desk]) -> str:
     """Answer all unanswered messages in three waves."""
-    asked = [message.message_id for message in turn.messages]
     desk = desks[turn.session_id]
-    with desk.tape.running(turn.number, asked):
-        understood = await turn.wave(
-            *(understand(message.message_id, message.as_text()) for message in turn.messages)
-        )
-        wanted = [call for calls in understood for call in calls]
-        calls = [(book if call.books else look_up)(call.method, call.parameters) for call in wanted]
-        findings = await turn.wave(*calls) if calls else ()
-        (reply,) = await turn.wave(compose(asked, sum(map(len, findings))))
-        desk.check(
-            dict(zip(asked, understood, strict=True)), list(zip(wanted, findings, strict=True))
-        )
+    with desk.tape.running(turn.number, [message.message_id for message in turn.messages]):
+        understood: dict[str, list[Wanted]] = {}
+        found: list[tuple[Wanted, list[dict[str, Any]]]] = []
+        fresh = turn.messages
+        while fresh:
+            of_fresh = await turn.wave(*(understand(m.message_id, m.as_text()) for m in fresh))
+            understood.update(zip((m.message_id for m in fresh), of_fresh, strict=True))
+            wanted = [call for calls in of_fresh for call in calls]
+            serve = [(book if w.books else look_up)(w.method, w.parameters) for w in wanted]
+            found += zip(wanted, await turn.wave(*serve) if serve else (), strict=True)
+            fresh = await turn.new_messages()  # what came by Steer; else nothing
+        (reply,) = await turn.wave(compose(list(understood), sum(len(rows) for _, rows in found)))
+        desk.check(understood, found)
         return reply
 
 
-async def play(desks: Mapping[str, Desk], people: People, policy: str) -> None:
+async def play(desks: Mapping[str, Desk], people: People, policy: PolicyName) -> None:
     """Play every session's script on one actor system, each person at their own pace."""
 
     async def agent(turn: Turn) -> str:
@@ -91,7 +114,8 @@ async def play(desks: Mapping[str, Desk], people: People, policy: str) -> None:
 
     async def deliver(delivery: Delivery) -> None:
         desk = desks[delivery.session_id]
-        desk.tape.replies.append((delivery.delivery_id, delivery.answers))
+        now = asyncio.get_running_loop().time()
+        desk.tape.note_reply(delivery.delivery_id, delivery.answers, now)
         desk.check_reply(delivery.answers, delivery.reply.text)
 
     def desk_of(turn: TurnInfo) -> Desk:

@@ -30,7 +30,7 @@ class Settings(NamedTuple):
 
     speed: float
     seed: int
-    policy: str
+    policy: on_wavebreak.PolicyName
     virtual: bool
 
 
@@ -75,7 +75,7 @@ def write_scripts(
 
 
 def replay_on_wavebreak(
-    scripts: Sequence[Script], settings: Settings, progress: Callable[[], None]
+    scripts: Sequence[Script], *, settings: Settings, progress: Callable[[], None]
 ) -> Played:
     """Play the scripts on wavebreak, and look for what must not happen there."""
 
@@ -86,7 +86,7 @@ def replay_on_wavebreak(
 
 
 def replay_on_plain_tasks(
-    scripts: Sequence[Script], settings: Settings, progress: Callable[[], None]
+    scripts: Sequence[Script], *, settings: Settings, progress: Callable[[], None]
 ) -> Played:
     """Play the scripts on the plain pattern, of which nothing is demanded."""
     return _replay(on_plain_tasks.play, scripts, settings, progress)
@@ -111,7 +111,8 @@ def _replay(
         runner.run(main())
     real, cpu = time.perf_counter() - real, time.process_time() - cpu
     tapes = {name: desk.tape for name, desk in desks.items()}
-    figures = report(tapes.values(), (desk.script.recorded for desk in desks.values()))
+    recorded = (desk.script.recorded for desk in desks.values())
+    figures = report(tapes.values(), recorded, settings.speed)
     return Played(
         figures,
         problems(tapes, figures),

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -54,6 +54,20 @@ class Run:
     returned: bool = False
 
 
+class Answer(NamedTuple):
+    """A reply that was delivered.
+
+    Args:
+        reply_id: tells it from the others of its session.
+        messages: those that it answers.
+        at: the loop's time.
+    """
+
+    reply_id: str
+    messages: tuple[str, ...]
+    at: float
+
+
 @dataclass(slots=True)
 class Tape:
     """The record of one session.
@@ -68,7 +82,7 @@ class Tape:
         finished: the turns that ended with a reply.
         interrupted: the turns that ended without one, to be taken up by the next.
         carried: by turn and key, calls that were answered without a start.
-        replies: for each reply delivered, its id and the messages that it answers.
+        replies: every reply that was delivered.
         wrong: results and replies that are not what was recorded, in words.
         max_runtimes: the most agents that ever ran at the same time.
     """
@@ -82,9 +96,7 @@ class Tape:
     finished: set[int] = field(default_factory=set[int])
     interrupted: set[int] = field(default_factory=set[int])
     carried: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
-    replies: list[tuple[str, tuple[str, ...]]] = field(
-        default_factory=list[tuple[str, tuple[str, ...]]]
-    )
+    replies: list[Answer] = field(default_factory=list[Answer])
     wrong: list[str] = field(default_factory=list[str])
     max_runtimes: int = 0
     _running: int = 0
@@ -99,6 +111,10 @@ class Tape:
     def note_outcome(self, message_id: str, status: str) -> None:
         """A message ends."""
         self.outcomes.setdefault(message_id, []).append(status)
+
+    def note_reply(self, reply_id: str, messages: Sequence[str], now: float) -> None:
+        """A reply is delivered."""
+        self.replies.append(Answer(reply_id, tuple(messages), now))
 
     @contextmanager
     def running(self, turn: int, messages: Sequence[str]) -> Generator[None]:

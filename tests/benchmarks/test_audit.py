@@ -12,6 +12,7 @@ from wavebreak.benchmarks.replaying.audit import (
     once_duplicates,
     percentile,
     problems,
+    replies_behind,
     report,
     useful_seconds,
 )
@@ -42,7 +43,7 @@ def clean() -> Tape:
     tape.outcomes = {"m0": ["answered"], "m1": ["answered"]}
     tape.runs = [Run(1, ("m0",)), Run(2, ("m0", "m1"), returned=True)]
     tape.carried[2, "a"] = 1
-    tape.replies = [("r1", ("m0", "m1"))]
+    tape.note_reply("r1", ("m0", "m1"), 4.0)
     tape.max_runtimes = 1
     return tape
 
@@ -138,6 +139,28 @@ def test_a_turn_after_a_finished_one_has_no_latency() -> None:
     tape.interrupted = set()
 
     assert list(interrupt_latencies(tape)) == []
+
+
+def test_a_message_was_answered_when_the_first_reply_to_it_was_delivered() -> None:
+    tape = clean()
+    tape.note_reply("r1", ("m0", "m1"), 9.0)
+    tape.sent["m2"] = 3.0
+
+    figures = report([tape], [{}], speed=2.0)
+
+    assert (figures.replies, figures.answered_mean_s) == (2, 5.5)
+    assert (figures.answered_p50_s, figures.answered_p90_s) == (5.0, 6.0)
+
+
+def test_a_reply_is_behind_when_a_later_message_was_sent_before_it_and_not_answered() -> None:
+    tape = Tape()
+    for number in range(3):
+        tape.note_sent(f"m{number}", number * 10.0)
+    tape.note_reply("r0", ["m0"], 5.0)
+    assert replies_behind(tape) == 0
+    tape.note_reply("r1", ["m1"], 21.0)
+    tape.note_reply("r2", ["m2"], 30.0)
+    assert replies_behind(tape) == 1
 
 
 def test_a_clean_session_has_no_problems_and_adds_up() -> None:

@@ -23,7 +23,14 @@ from wavebreak.benchmarks.comparing.report import (
     versions,
 )
 from wavebreak.benchmarks.comparing.running import BENCHMARKS, Odd, Runs, measure, size_of
-from wavebreak.benchmarks.comparing.systems import OURS, RAW, SYSTEMS, System
+from wavebreak.benchmarks.comparing.systems import (
+    CANCELLING,
+    OURS,
+    RAW,
+    SYSTEMS,
+    System,
+    by_policy,
+)
 from wavebreak.benchmarks.comparing.tables import (
     in_markdown,
     in_terminal,
@@ -32,6 +39,7 @@ from wavebreak.benchmarks.comparing.tables import (
     reach_in_terminal,
 )
 from wavebreak.benchmarks.programs.measuring import Order
+from wavebreak.benchmarks.replaying.on_wavebreak import POLICIES
 
 COST = Value("cost", "µs", lambda figures, _: figures["cpu"])
 CASE = Case("F", Order("turns", sessions=1), None, (RAW, OURS, "LangGraph"), (COST,))
@@ -87,7 +95,7 @@ def test_every_bar_is_measured_by_some_case() -> None:
         machine=MACHINE,
         versions={},
         cases=cases,
-        replay={OURS: played, "cancel_and_restart": played},
+        replay={by_policy(name): played for name in POLICIES} | {CANCELLING: played},
     )
     assert [one.bar.what for one in reach.judge(full) if one.measured is None] == []
 
@@ -274,6 +282,19 @@ def test_bars_are_told_as_reached_or_not() -> None:
     text = reach_in_markdown(found)
     assert "| F | no-op turns × raw | 0.96 | ≥ 0.95 reached | ≥ 1.3 not reached |" in text
     assert "≥ 28 not reached" in drawn(reach_in_terminal(found))
+
+
+def test_what_is_wasted_is_told_of_each_policy_by_itself() -> None:
+    wasted = {"after_wave": 68.0, "by_wave": 2.0, "enqueue": 0.0}
+    replay = {
+        by_policy(name): {"tool_seconds_wasted": seconds, "once_duplicates": 0.0}
+        for name, seconds in wasted.items()
+    }
+    replay[CANCELLING] = {"tool_seconds_wasted": 100.0, "once_duplicates": 9.0}
+    found = [one for one in reach.judge(report().with_replay(replay)) if one.bar.case == "G"]
+    assert [one[1:] for one in found] == [(0, True, None), (0.68, False, False), (0.02, True, True)]
+    replay[by_policy("enqueue")]["once_duplicates"] = 1.0
+    assert reach.judge(report().with_replay(replay)) != found
 
 
 def test_growth_is_the_dearest_as_a_multiple_of_the_smallest() -> None:

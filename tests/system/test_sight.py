@@ -38,6 +38,36 @@ async def test_a_session_is_seen_while_it_works_and_not_made_by_looking() -> Non
         assert list(await system.journal.history(SessionKey("", "bob"), 9)) == []
 
 
+@tool(effect="read")
+async def ask_a_hotel(name: str) -> str:
+    await asyncio.sleep(len(name))
+    return name
+
+
+async def test_a_view_names_the_tools_at_work_as_long_as_they_are() -> None:
+    async def shopping(turn: Turn) -> str:
+        await turn.wave(ask_a_hotel("ten letter"), search(turn.text), ask_a_hotel("three"))
+        await asyncio.sleep(10)
+        return await turn.one(search(turn.text))
+
+    async with ActorSystem(shopping) as system:
+
+        def at_work() -> tuple[str, ...]:
+            view = system.view("ann")
+            assert view is not None
+            return view.tools
+
+        receipt = await system.session("ann").send("a hotel")
+        await asyncio.sleep(1)
+        assert at_work() == ("ask_a_hotel", "ask_a_hotel")
+        await asyncio.sleep(5)
+        assert at_work() == ("ask_a_hotel",)
+        await asyncio.sleep(8)
+        assert at_work() == (), "between two waves the agent is at work, and no tool"
+        await receipt.outcome()
+        assert at_work() == ()
+
+
 async def test_a_piece_of_the_preview_says_where_it_begins() -> None:
     async with ActorSystem(agent) as system:
         session = system.session("ann")
