@@ -16,7 +16,7 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option that is given or not."""
 
 
-def command(script: str, doc: str | None) -> App:
+def app_of(script: str, doc: str | None) -> App:
     """Make the command line of a script.
 
     Args:
@@ -34,7 +34,7 @@ def command(script: str, doc: str | None) -> App:
     )
 
 
-def run(app: App, arguments: Sequence[str] | None) -> int:
+def run_command(app: App, arguments: Sequence[str] | None) -> int:
     """Run a command line and give its exit status.
 
     Args:
@@ -42,7 +42,7 @@ def run(app: App, arguments: Sequence[str] | None) -> int:
         arguments: those of the process if None.
     """
     try:
-        status: int = app(arguments, exit_on_error=False)
+        status: int | None = app(arguments, exit_on_error=False)
     except CycloptsError:  # which it has told
         return USAGE
-    return status
+    return status or 0  # --help gives none

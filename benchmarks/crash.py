@@ -16,23 +16,25 @@ replies, a call whose end was durable ran again, or a `once` call was started tw
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
+import json as json_of
 import os
 import signal
 import sys
 import tempfile
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import app_of, run_command
 from wavebreak.benchmarks.crashing.life import Life, live
 from wavebreak.benchmarks.crashing.witness import Account
 from wavebreak.benchmarks.replaying.recorded import RecordingError, load
@@ -48,12 +50,44 @@ EARLY, LATE = 0.03, 0.25
 """Seconds after which a process is killed at most: half of them so early that it still recovers."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    options = _parser().parse_args(argv)
+app = app_of("crash.py", __doc__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to kill.
+
+    Args:
+        kills: how often.
+        people: who are talked with at a time.
+        synchronous: of SQLite.
+        seed: of moments and delays.
+        folder: where to keep the journal.
+        json: where to write the figures.
+    """
+
+    kills: int = 50
+    people: int = 12
+    synchronous: Synchronous = "FULL"
+    seed: int = 1
+    folder: Path | None = None
+    json: Path | None = None
+
+
+DEFAULTS: Final = Options()
+
+
+@app.default
+def crash(file: Path, /, options: Annotated[Options, Parameter(name="*")] = DEFAULTS) -> int:
+    """Kill, and look.
+
+    Args:
+        file: the recorded conversations.
+        options: how.
+    """
     errors = Console(stderr=True)
     try:
-        conversations = load(options.file)
+        conversations = load(file)
     except RecordingError as error:
         errors.print(f"[red]error:[/] {error}", highlight=False)
         return 2
@@ -74,29 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show(summary, run, options)
     if options.json is not None:
         figures = {**summary._asdict(), "kills": options.kills, "seconds": round(run.seconds, 1)}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        options.json.write_text(json_of.dumps(figures, indent=2) + "\n")
     for problem in summary.problems[:20]:
         errors.print(f"[red]wrong:[/] {problem}", highlight=False)
     return 1 if summary.problems else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the recorded conversations")
-    parser.add_argument("--kills", type=int, default=50, metavar="N", help="how often")
-    parser.add_argument(
-        "--people", type=int, default=12, metavar="N", help="who are talked with at a time"
-    )
-    parser.add_argument("--synchronous", choices=get_args(Synchronous), default="FULL")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of moments and delays")
-    parser.add_argument("--folder", type=Path, metavar="PATH", help="where to keep the journal")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    return parser
 
 
 class Killed(NamedTuple):
@@ -116,7 +131,7 @@ class Run:
     """
 
     def __init__(
-        self, conversations: Sequence[Conversation], folder: Path, options: argparse.Namespace
+        self, conversations: Sequence[Conversation], folder: Path, options: Options
     ) -> None:
         self._conversations = conversations
         self._folder = folder
@@ -201,7 +216,7 @@ def _ended_within(process: int, seconds: float) -> bool:
     return False
 
 
-def _show(summary: Summary, run: Run, options: argparse.Namespace) -> None:
+def _show(summary: Summary, run: Run, options: Options) -> None:
     table = Table(title=f"{options.kills:,} kills, {options.synchronous}, {run.seconds:.0f} s")
     table.add_column("")
     table.add_column("", justify="right")
@@ -209,6 +224,11 @@ def _show(summary: Summary, run: Run, options: argparse.Namespace) -> None:
     for name, shown in figures.items():
         table.add_row(name.replace("_", " "), f"{shown:,}")
     Console().print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ raw_durable.py, whose file is frozen.
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_of
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.hotpath_job import Case, Measured
 
 if TYPE_CHECKING:
@@ -37,41 +37,37 @@ SYSTEMS = {"wavebreak": HERE / "durable_wavebreak.py", "raw_durable": HERE / "ra
 AT_REST = HERE / "durable_at_rest.py"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    options = _parser().parse_args(argv)
-    rounds, runs = (3, 1) if options.quick else (20, 5)
+app = app_of("durable.py", __doc__)
+
+
+@app.default
+def durable(*, quick: Flag = False, at_rest: int = 10_000, json: Path | None = None) -> int:
+    """Measure, and tell.
+
+    Args:
+        quick: in some seconds.
+        at_rest: conversations.
+        json: where to write the figures.
+    """
+    rounds, runs = (3, 1) if quick else (20, 5)
     cases = {
         "interrupted": Case(100, rounds, busy=True, interrupts=True),
         "no-op": Case(100, 2 * rounds, busy=False, interrupts=False),
     }
     found: dict[str, Any] = {name: _compare(name, case, runs) for name, case in cases.items()}
-    found["recovery"] = _start(100 if options.quick else 1_000, 300)
-    found["at rest"] = _start(options.at_rest, 0)
+    found["recovery"] = _start(100 if quick else 1_000, 300)
+    found["at rest"] = _start(at_rest, 0)
     _show(found)
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if json is not None:
+        json.write_text(json_of.dumps(found, indent=2) + "\n")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="in some seconds")
-    parser.add_argument("--at-rest", type=int, default=10_000, metavar="N", help="conversations")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    return parser
 
 
 def _compare(name: str, case: Case, times: int) -> dict[str, float]:
     runs: dict[str, list[float]] = {system: [] for system in SYSTEMS}
     for number in track(range(times), name, console=Console(stderr=True), transient=True):
         for system in list(SYSTEMS)[:: 1 if number % 2 else -1]:
-            run = Measured(*_run(SYSTEMS[system], json.dumps(case)))
+            run = Measured(*_run(SYSTEMS[system], json_of.dumps(case)))
             runs[system].append(run.micros_a_turn)
     ours, theirs = (median(runs[system]) for system in SYSTEMS)
     return {
@@ -94,7 +90,7 @@ def _run(file: Path, *arguments: str) -> Any:
     if ended.returncode:
         msg = f"{file.name} failed with status {ended.returncode}:\n{ended.stderr}"
         raise RuntimeError(msg)
-    return json.loads(ended.stdout)
+    return json_of.loads(ended.stdout)
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -105,6 +101,11 @@ def _show(found: dict[str, Any]) -> None:
             table.add_column(column.replace("_", " "), justify="right")
         table.add_row(*(f"{value:,}" for value in figures.values()))
         console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cyclopts import App, Parameter
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import track
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.comparing.running import run
 from wavebreak.benchmarks.comparing.systems import OURS, RAW, SYSTEMS
 from wavebreak.benchmarks.programs.measuring import Order
@@ -64,13 +64,7 @@ GUARDED: Final = {
     "F": Guarded(Order("turns", sessions=100, rounds=10), "turns"),
 }
 
-app = App(
-    name="guard.py",
-    help=__doc__,
-    help_format="plaintext",
-    result_action="return_value",
-    version_flags=[],
-)
+app = app_of("guard.py", __doc__)
 
 
 class Baseline(BaseModel):
@@ -112,7 +106,7 @@ def _shown(numbers: range, name: str) -> Iterable[int]:
 
 
 @app.default
-def guard(*, update: Annotated[bool, Parameter(negative="")] = False, runs: int = RUNS) -> int:
+def guard(*, update: Flag = False, runs: int = RUNS) -> int:
     """Measure, and compare.
 
     Args:
@@ -145,8 +139,7 @@ def guard(*, update: Annotated[bool, Parameter(negative="")] = False, runs: int 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    status: int = app(arguments)
-    return status
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

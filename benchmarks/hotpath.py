@@ -19,8 +19,7 @@ measured.
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_of
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.hotpath_job import CALLS, WAVES, Case, Measured
 
 if TYPE_CHECKING:
@@ -91,10 +91,19 @@ class Odd(RuntimeError):
     """A run did not do what it should have done, so its figures say nothing."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    options = _parser().parse_args(argv)
-    size = QUICK if options.quick else FULL
+app = app_of("hotpath.py", __doc__)
+
+
+@app.default
+def hotpath(*, quick: Flag = False, check: Flag = False, json: Path | None = None) -> int:
+    """Measure, and tell.
+
+    Args:
+        quick: in under a minute.
+        check: fail above 1.5 times bare asyncio (many).
+        json: where to write the figures.
+    """
+    size = QUICK if quick else FULL
     interrupted = measure(Case(100, size.interrupted, busy=True, interrupts=True), size.runs)
     no_op = measure(Case(100, size.no_op, busy=False, interrupts=False), size.runs)
     many = measure(Case(size.many, 1, busy=True, interrupts=False), size.many_runs)
@@ -104,13 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "no-op": compare(no_op),
     }
     _show(cases, many, size)
-    if options.json is not None:
+    if json is not None:
         found = {
             **{name: case._asdict() for name, case in cases.items()},
             "many_runs": {name: [run._asdict() for run in runs] for name, runs in many.items()},
         }
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    if not options.check:
+        json.write_text(json_of.dumps(found, indent=2) + "\n")
+    if not check:
         return 0
     ratios = ", ".join(f"{name} {case.ratio:.2f}" for name, case in cases.items())
     fails = cases["many"].ratio > LIMIT
@@ -152,7 +161,7 @@ def compare(runs: Mapping[str, Sequence[Measured]]) -> Compared:
 
 def _run(system: str, case: Case) -> Measured:
     ended = subprocess.run(  # noqa: S603 - our own file
-        [sys.executable, str(SYSTEMS[system]), json.dumps(case)],
+        [sys.executable, str(SYSTEMS[system]), json_of.dumps(case)],
         capture_output=True,
         text=True,
         timeout=GIVE_UP_AFTER,
@@ -161,7 +170,7 @@ def _run(system: str, case: Case) -> Measured:
     if ended.returncode:
         msg = f"{system} failed with status {ended.returncode}:\n{ended.stderr}"
         raise Odd(msg)
-    run = Measured(*json.loads(ended.stdout))
+    run = Measured(*json_of.loads(ended.stdout))
     rounds = case.sessions * case.rounds
     # A machine under load may take both messages into one turn, or answer the first before the
     # second comes; but nothing is left unanswered, or started twice for one reply.
@@ -169,21 +178,6 @@ def _run(system: str, case: Case) -> Measured:
         msg = f"{system} was to answer {rounds} times, and came to {run}"
         raise Odd(msg)
     return run
-
-
-def _parser() -> argparse.ArgumentParser:
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="in under a minute")
-    parser.add_argument(
-        "--check", action="store_true", help=f"fail above {LIMIT} times bare asyncio (many)"
-    )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    return parser
 
 
 def _show(cases: Mapping[str, Compared], many: Runs, size: Size) -> None:
@@ -208,6 +202,11 @@ def _show(cases: Mapping[str, Compared], many: Runs, size: Size) -> None:
             f"{run.seconds:.1f} s, {run.peak_mb:.0f} MB at most",
             highlight=False,
         )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

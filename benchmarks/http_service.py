@@ -15,10 +15,9 @@ server's alone, everything it does: threads and turns too.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
+import json as json_of
 import sqlite3
 import subprocess
 import sys
@@ -28,11 +27,14 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -103,7 +105,7 @@ def _run(name: str, clients: int, requests: int) -> Measured:
 
 
 def _head(name: str, token: str, client: int) -> list[bytes]:
-    body = json.dumps({"text": "Is there a room with a view of the sea?"}).encode()
+    body = json_of.dumps({"text": "Is there a room with a view of the sea?"}).encode()
     paths = [f"/v1/sessions/c{client}-{number}/messages" for number in range(SESSIONS)]
     return [
         (
@@ -148,7 +150,7 @@ class _Server:
 
     def _line(self) -> Any:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        return json_of.loads(self._process.stdout.readline())
 
     def told(self) -> tuple[int, str]:
         """Where it listens, and a token."""
@@ -180,7 +182,7 @@ def _served(name: str) -> Generator[_Server]:
 
 
 def _tell(*what: Any) -> None:
-    sys.stdout.write(f"{json.dumps(what)}\n")
+    sys.stdout.write(f"{json_of.dumps(what)}\n")
     sys.stdout.flush()
 
 
@@ -245,27 +247,32 @@ def _serve_bare(folder: Path) -> None:
 # --- the command line ---
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="in some seconds")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    parser.add_argument("--serve", nargs=2, metavar=("SYSTEM", "FOLDER"), help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    if options.serve is not None:
-        name, folder = options.serve
+app = app_of("http_service.py", __doc__)
+
+
+@app.default
+def http_service(
+    *,
+    quick: Flag = False,
+    json: Path | None = None,
+    serve: Annotated[tuple[str, Path] | None, Parameter(show=False)] = None,
+) -> int:
+    """Measure, and tell.
+
+    Args:
+        quick: in some seconds.
+        json: where to write the figures.
+        serve: one of the systems, for who measures it; and the folder for what it keeps.
+    """
+    if serve is not None:
+        name, folder = serve
         _answer_for_processor_time()
-        (_serve_wavebreak if name == "wavebreak" else _serve_bare)(Path(folder))
+        (_serve_wavebreak if name == "wavebreak" else _serve_bare)(folder)
         return 0
-    found = compare(requests=800, runs=1) if options.quick else compare()
+    found = compare(requests=800, runs=1) if quick else compare()
     _show(found)
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if json is not None:
+        json.write_text(json_of.dumps(found, indent=2) + "\n")
     return 0
 
 
@@ -279,6 +286,11 @@ def _show(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(f"processor time, as a multiple of bare: {found['cpu_ratio']} (at most 1.5)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

@@ -13,24 +13,26 @@ All of it on real sockets and an SQLite journal that syncs each commit.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
+import json as json_of
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.storming.connections import huge_bodies, reconnects, slow_clients
 from wavebreak.benchmarks.storming.messages import kills, overload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-STORMS: dict[str, tuple[Callable[..., Awaitable[dict[str, Any]]], float, float]] = {
+StormName = Literal["reconnects", "slow clients", "huge bodies", "overload", "kills"]
+
+STORMS: dict[StormName, tuple[Callable[..., Awaitable[dict[str, Any]]], float, float]] = {
     "reconnects": (reconnects, 10_000, 200),
     "slow clients": (slow_clients, 1_000, 50),
     "huge bodies": (huge_bodies, 1 << 30, 1 << 26),
@@ -40,29 +42,31 @@ STORMS: dict[str, tuple[Callable[..., Awaitable[dict[str, Any]]], float, float]]
 """Each with its count, and a small one."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        description=words[0],
-        epilog="\n\n".join(words[2:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="a little of each")
-    parser.add_argument("--storm", choices=STORMS, action="append", help="only this one")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
-    options = parser.parse_args(argv)
+app = app_of("http_storms.py", __doc__)
+
+
+@app.default
+def http_storms(
+    *, quick: Flag = False, storm: tuple[StormName, ...] = (), json: Path | None = None
+) -> int:
+    """Storm, and tell.
+
+    Args:
+        quick: a little of each.
+        storm: only this one; may be given several times.
+        json: where to write the figures.
+    """
     # It warns of what is written to who has gone, which is what a storm is.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     found: dict[str, dict[str, Any]] = {}
     console = Console()
-    for name in options.storm or STORMS:
-        storm, full, few = STORMS[name]
+    for name in storm or STORMS:
+        play, full, few = STORMS[name]
         with console.status(name):
-            found[name] = asyncio.run(_run(storm, few if options.quick else full))
+            found[name] = asyncio.run(_run(play, few if quick else full))
         console.print(_shown(name, found[name]))
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if json is not None:
+        json.write_text(json_of.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -76,6 +80,11 @@ def _shown(name: str, figures: dict[str, Any]) -> Table:
         shown = f"{number:,}" if isinstance(number, int) else str(number)
         table.add_row(f"  {what}", shown)
     return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

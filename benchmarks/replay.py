@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from wavebreak.benchmarks.command_line import Flag, command, run
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.replaying.on_wavebreak import PolicyName
 from wavebreak.benchmarks.replaying.pace import Pace, load_gaps, made_up_gaps
 from wavebreak.benchmarks.replaying.recorded import RecordingError, load
@@ -59,7 +59,7 @@ OURS, PLAIN = "wavebreak", "cancel_and_restart"
 
 Above0 = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=float("inf")))]
 
-app = command("replay.py", __doc__)
+app = app_of("replay.py", __doc__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +218,7 @@ def _as_json(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    return run(app, arguments)
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

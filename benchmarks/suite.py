@@ -22,9 +22,8 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -35,6 +34,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.comparing.cases import CASES
 from wavebreak.benchmarks.comparing.environments import install
 from wavebreak.benchmarks.comparing.report import Part, Report, part_of, this_machine, versions
@@ -51,26 +51,20 @@ if TYPE_CHECKING:
 
 DATA = BENCHMARKS.parent.parent / "shared" / "data"
 
-app = App(
-    name="suite.py",
-    help=__doc__,
-    help_format="plaintext",
-    result_action="return_value",
-    version_flags=[],
-)
+app = app_of("suite.py", __doc__)
 
 
 @app.default
 def suite(
     *,
-    full: Annotated[bool, Parameter(negative="")] = False,
-    peers: Annotated[bool, Parameter(negative="")] = False,
+    full: Flag = False,
+    peers: Flag = False,
     case: tuple[str, ...] = (),
     system: tuple[str, ...] = (),
     runs: int | None = None,
     json: Path | None = None,
-    merge: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
+    merge: Flag = False,
+    check: Flag = False,
     replay: Path = DATA / "sgd_dev_a.jsonl.gz",
     timing: Path = DATA / "slack_timing_a.csv.gz",
 ) -> int:
@@ -211,8 +205,7 @@ def _show(report: Report) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    status: int = app(arguments)
-    return status
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

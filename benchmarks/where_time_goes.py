@@ -26,12 +26,12 @@ from collections import Counter
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.comparing.environments import FOLDER, make
 from wavebreak.benchmarks.comparing.running import BENCHMARKS, environ
 from wavebreak.benchmarks.comparing.systems import OURS, SYSTEMS
@@ -51,13 +51,7 @@ A_SECOND: Final = 1_000
 NEEDED_TIME: Final = 3
 """Times as many rounds when sampled, so that there is something to look at."""
 
-app = App(
-    name="where_time_goes.py",
-    help=__doc__,
-    help_format="plaintext",
-    result_action="return_value",
-    version_flags=[],
-)
+app = app_of("where_time_goes.py", __doc__)
 
 
 class Spent(NamedTuple):
@@ -80,7 +74,7 @@ def where_time_goes(
     *,
     case: Literal["D", "E", "F"] = "F",
     system: str = OURS,
-    sampled: Annotated[bool, Parameter(negative="")] = False,
+    sampled: Flag = False,
     rows: int = 30,
     json: Path | None = None,
 ) -> int:
@@ -202,8 +196,7 @@ def _table(title: str, found: Mapping[str, float], rows: int) -> Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    status: int = app(arguments)
-    return status
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

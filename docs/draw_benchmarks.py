@@ -10,7 +10,6 @@ nothing is written, and the status is 1 if something would be. --plots draws doc
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.benchmarks.comparing.cases import CASES
 from wavebreak.benchmarks.comparing.plots import draw
 from wavebreak.benchmarks.comparing.report import Part, Report
@@ -219,26 +219,35 @@ def _differing() -> Iterator[tuple[Path, str]]:
             yield page, after
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(description=words[0], epilog=words[2])
-    parser.add_argument("--check", action="store_true", help="write nothing, only say what differs")
-    parser.add_argument("--plots", action="store_true", help="draw the plots, too")
-    options = parser.parse_args(argv)
+app = app_of("draw_benchmarks.py", __doc__)
+
+
+@app.default
+def draw_benchmarks(*, check: Flag = False, plots: Flag = False) -> int:
+    """Draw.
+
+    Args:
+        check: write nothing, only say what differs.
+        plots: draw the plots, too.
+    """
     status = 0
     for page, after in _differing():
         name = page.relative_to(ROOT)
-        if options.check:
+        if check:
             status = 1
             sys.stderr.write(f"{name} differs from the figures: make docs\n")
         else:
             page.write_text(after, encoding="utf-8")
             sys.stdout.write(f"drawn anew: {name}\n")
-    if options.plots and not options.check:
+    if plots and not check:
         PLOTS.mkdir(exist_ok=True)
         draw(Report.read(FIGURES), PLOTS)
     return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ to drives ``decide`` with every command in every state, and what is drawn is wha
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wavebreak.actors.machine.state import Rules, SessionState, Status
 from wavebreak.actors.machine.table import TABLE, Row, decide
+from wavebreak.benchmarks.command_line import Flag, app_of, run_command
 from wavebreak.messages.commands import (
     AsideDone,
     Command,
@@ -350,12 +350,16 @@ def _drawing(found: re.Match[str]) -> str:
     return f"{found['begin']}{DRAWINGS[found['name']]()}\n{found['end']}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit status."""
-    words = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(description=words[0], epilog=words[2])
-    parser.add_argument("--check", action="store_true", help="write nothing, only say what differs")
-    options = parser.parse_args(argv)
+app = app_of("draw_states.py", __doc__)
+
+
+@app.default
+def draw_states(*, check: Flag = False) -> int:
+    """Draw.
+
+    Args:
+        check: write nothing, only say what differs.
+    """
     status = 0
     for page in PAGES:
         before = page.read_text(encoding="utf-8")
@@ -363,13 +367,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if after == before:
             continue
         name = page.relative_to(ROOT)
-        if options.check:
+        if check:
             status = 1
             sys.stderr.write(f"{name} differs from the code: make docs\n")
         else:
             page.write_text(after, encoding="utf-8")
             sys.stdout.write(f"drawn anew: {name}\n")
     return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    return run_command(app, arguments)
 
 
 if __name__ == "__main__":
