@@ -23,6 +23,7 @@ from .reference import LoopActorRef, StopEvent, StopOf
 from .steps import begin, call, is_awaitable
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
@@ -102,6 +103,9 @@ class AsyncioActor(pykka.Actor):
     _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {}
     """Plain handlers of what actors hand each other all the time; ``handle`` knows them, too."""
 
+    _actor_is_plain: ClassVar[bool] = True
+    """Whether ``handle`` is ours, so that what was told needs no envelope."""
+
     _actor_mark: ClassVar[str] = "_actor_ref"
     """An attribute that is there once our ``__init__`` was called."""
 
@@ -119,6 +123,7 @@ class AsyncioActor(pykka.Actor):
         super().__init_subclass__(**kwargs)
         if "handle" in cls.__dict__ and "_actor_direct" not in cls.__dict__:
             cls._actor_direct = {}  # its own ``handle`` wants to see everything
+        cls._actor_is_plain = cls.handle is AsyncioActor.handle
 
     def __init__(
         self, *, loop: asyncio.AbstractEventLoop | None = None, mailbox: Mailbox | None = None
@@ -377,7 +382,7 @@ class AsyncioActor(pykka.Actor):
         Returns:
             whether it was; otherwise nothing happened.
         """
-        if self._actor_busy or self.actor_inbox.first is not None:
+        if self._actor_busy or self.actor_inbox.pending:
             return False
         try:
             self._actor_context.run(self._actor_take_over, message)
@@ -421,15 +426,53 @@ class AsyncioActor(pykka.Actor):
         Returns:
             whether it was the limit.
         """
-        pop = self.actor_inbox.pop
-        for _ in range(limit):
+        inbox = self.actor_inbox
+        while limit:
             if self._actor_busy:
                 return False
-            envelope = pop()
+            queue = inbox.queue
+            if queue and inbox.first is None and self._actor_is_plain:
+                limit = self._actor_take_told(queue, limit)
+                continue
+            envelope = inbox.pop()
             if envelope is None:
                 return False
             self._actor_receive(envelope)
+            limit -= 1
         return not self._actor_busy
+
+    def _actor_take_told(self, queue: deque[Any], limit: int) -> int:
+        """Handle what was told in a burst, as far as the first that is not just that.
+
+        Returns:
+            how much of the limit is left.
+        """
+        inbox, receive, running = self.actor_inbox, self.on_receive, Lifecycle.RUNNING
+        kind = plain = None  # of the last message, and of the last result that was not awaited
+        self._actor_busy = True
+        while limit and queue and inbox.first is None:
+            limit -= 1
+            message = queue.popleft()
+            if type(message) is not kind:
+                kind = type(message)
+                if kind in self._actor_handlers or issubclass(kind, Envelope):
+                    self._actor_receive(inbox.enclosed(message))
+                    return limit
+            try:
+                result = receive(message)
+            except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
+                self._actor_go(self._actor_received(Envelope(message), None, error))
+                return limit
+            if result is not None and type(result) is not plain:
+                if is_awaitable(result):
+                    self._actor_go((result, partial(self._actor_received, Envelope(message))))
+                    return limit
+                plain = type(result)
+            if self.lifecycle is not running:
+                self._actor_go(self._actor_received(Envelope(message), None, None))
+                return limit
+        self._actor_busy = False
+        return limit
 
     def _actor_take_over(self, message: object) -> None:
         """Handle what was handed over; as :meth:`_actor_receive`, without an envelope if it can."""

@@ -99,7 +99,7 @@ class DeletingActor(BacklogActor):
         if error is None and not self.state.uid and self._is_first(self._OF_ITS_OWN):
             # They are of a session that was deleted: alone they begin no other.
             self._left_behind()
-            if self.actor_inbox.first is None:
+            if not self.actor_inbox.pending:
                 return self._actor_end(NORMAL)
         if error is None and not self.state.uid and self._is_first((DeleteRequest,)):
             self._actor_loop_running()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
+from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] - raises nothing
+from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from pykka._envelope import Envelope as PykkaEnvelope
 from ..messages.errors import MailboxFull
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from contextvars import Context
 
@@ -35,7 +38,7 @@ class Envelope(PykkaEnvelope[Any]):
     __slots__ = ("next", "stamp")
 
     stamp: int
-    """Its place in the order of all puts of its mailbox; there once it was put."""
+    """Its place in the order of all puts of its mailbox; there once it was put or read."""
 
     next: Envelope | None
     """The one behind it in its mailbox; None as long as it is in none."""
@@ -48,10 +51,7 @@ class Envelope(PykkaEnvelope[Any]):
 
 def running_on(loop: asyncio.AbstractEventLoop | None) -> bool:
     """Say whether the calling thread runs ``loop`` at this moment."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
+    return loop is not None and _get_running_loop() is loop
 
 
 class Mailbox:
@@ -59,6 +59,13 @@ class Mailbox:
 
     The envelopes themselves are the chain in which they will be read, so that an idle mailbox
     holds no container at all (a deque alone takes 760 bytes) and ``pop`` takes what comes first.
+
+    What is told without envelopes on top of what waits already is a burst, and goes into a
+    ``queue`` behind the chain: with it all that is put by the ordinary lane, until the reader has
+    emptied it and throws it away. So, while there is a queue, its reader is awake (or there is
+    none yet), the chain is read before it, and to tell something is to append it: no lock, no
+    wake-up, no envelope. Whoever appended looks whether it is the queue still; if not, it was
+    thrown away in between, and what nobody will read of it is taken back (``retrace``).
 
     Args:
         loop: the loop of its readers.
@@ -74,7 +81,6 @@ class Mailbox:
         "_last_ordinary",
         "_last_supervision",
         "_lock",
-        "_ordinary",
         "_reader",
         "_wake",
         "_woken",
@@ -83,6 +89,8 @@ class Mailbox:
         "last_stamp",
         "loop",
         "mark",
+        "queue",
+        "room",
     )
 
     def __init__(
@@ -102,7 +110,9 @@ class Mailbox:
         self._last_control: Envelope | None = None
         self._last_supervision: Envelope | None = None
         self._last_ordinary: Envelope | None = None
-        self._ordinary = 0
+        self.queue: deque[Any] | None = None  # what is told in a burst, and what is put behind that
+        # How many ordinary messages still find room, but for those in the queue.
+        self.room = sys.maxsize if capacity is None else capacity
         self._wake: Callable[..., object] | None = None
         self._reader: object = None
         self._context: Context | None = None
@@ -114,7 +124,7 @@ class Mailbox:
     @property
     def pending(self) -> bool:
         """Whether something waits; without the lock, so a hint on any but the loop's thread."""
-        return self.first is not None
+        return self.first is not None or bool(self.queue)
 
     @property
     def closed(self) -> bool:
@@ -143,7 +153,7 @@ class Mailbox:
             self._reader = reader
             self._context = context
             self._woken = False
-            if self.first is not None:
+            if self.first is not None or self.queue is not None:
                 self._summon(wake)
 
     def detach(self) -> None:
@@ -176,18 +186,23 @@ class Mailbox:
         with self._lock:
             if self._closed or self.loop.is_closed():
                 raise pykka.ActorDeadError(_CLOSED)
-            is_ordinary, capacity = lane is _ORDINARY, self.capacity
-            if is_ordinary and bounded and capacity is not None and self._ordinary >= capacity:
-                raise MailboxFull(_full(capacity))
+            is_ordinary, queue = lane is _ORDINARY, self.queue
+            if is_ordinary and bounded and self.room <= (0 if queue is None else len(queue)):
+                raise MailboxFull(_full(self.capacity))
             # Before it is linked, so that a loop which closes just now leaves nothing behind;
             # the reader cannot look before we let go of the lock.
             if not self._woken and self._wake is not None:
                 self._summon(self._wake)
+            self.last_stamp = envelope.stamp = stamp = self.last_stamp + 1
             before = self._last_control
             if is_ordinary:
+                if queue is not None:
+                    envelope.next = _QUEUED
+                    queue.append(envelope)
+                    return stamp
                 before = self._last_ordinary or self._last_supervision or before
                 self._last_ordinary = envelope
-                self._ordinary += 1
+                self.room -= 1
             elif lane is Lane.CONTROL:
                 self._last_control = envelope
             else:
@@ -199,9 +214,52 @@ class Mailbox:
             else:
                 envelope.next = before.next
                 before.next = envelope
-            self.last_stamp = stamp = self.last_stamp + 1
-            envelope.stamp = stamp
             return stamp
+
+    def tell(self, message: object) -> None:
+        """Put an ordinary message that nobody is answered for, from any thread.
+
+        As ``put``, but the message has no envelope, and no stamp of its own, if it comes on top
+        of another that was told. Whoever tells all the time appends to the ``queue`` by itself.
+
+        Raises:
+            pykka.ActorDeadError: the mailbox, or its loop, is closed.
+            MailboxFull: as many ordinary messages wait as may.
+        """
+        with self._lock:
+            last, queue = self._last_ordinary, self.queue
+            if queue is None and last is not None and last.reply_to is None and not self._closed:
+                # It waits, so its reader is awake; who reads an envelope as a message cannot
+                # tell it from one that was put.
+                self.queue = queue = deque()
+            if queue is None or self.loop.is_closed():
+                self.put(Envelope(message))
+                return
+            if len(queue) >= self.room:
+                raise MailboxFull(_full(self.capacity))
+            queue.append(message)
+
+    def retrace(self, queue: deque[Any], message: object) -> bool:
+        """See after what was appended to a queue that is not the mailbox's any more.
+
+        Returns:
+            whether nobody will read the message from there: it has to be told again.
+        """
+        with self._lock:
+            if queue is self.queue:
+                return False  # it was only looked at
+            # Whatever is in there now was appended too late, each by a thread that will come
+            # here for its own.
+            late: list[Any] = []
+            found = False
+            while queue:
+                one = queue.popleft()
+                if one is message and not found:
+                    found = True
+                else:
+                    late.append(one)
+            queue.extend(late)
+            return found
 
     def _summon(self, wake: Callable[..., object]) -> None:
         """Have the loop call the reader; the lock is held."""
@@ -222,6 +280,8 @@ class Mailbox:
         with self._lock:
             envelope = self.first
             if envelope is None:
+                if self.queue is not None and not self._is_spent(self.queue):
+                    return self._unqueue(self.queue)
                 self._woken = False
                 return None
             self.first = envelope.next
@@ -234,10 +294,30 @@ class Mailbox:
                 if envelope is self._last_supervision:
                     self._last_supervision = None
             else:
-                self._ordinary -= 1
+                self.room += 1
                 if self.first is None:
                     self._last_ordinary = None
             return envelope
+
+    def _is_spent(self, queue: deque[Any]) -> bool:
+        """Throw the queue away if it is empty; the lock is held."""
+        if not queue:
+            self.queue = None  # first, so that whoever appends from now on finds out
+            if queue:
+                self.queue = queue
+        return self.queue is None
+
+    def _unqueue(self, queue: deque[Any]) -> Envelope:
+        return self.enclosed(queue.popleft())
+
+    def enclosed(self, one: Any) -> Envelope:
+        """Give what was taken out of the queue with its envelope, or in one if it has none."""
+        if isinstance(one, Envelope) and one.next is _QUEUED:
+            one.next = None
+            return one
+        envelope = Envelope(one)
+        envelope.stamp = self.last_stamp
+        return envelope
 
     def get(self) -> PykkaEnvelope[Any]:
         """Take what is to be read next; Pykka's protocol, without its wait.
@@ -253,12 +333,12 @@ class Mailbox:
 
     def empty(self) -> bool:
         """Say whether nothing waits."""
-        return self.first is None
+        return not self.pending
 
     def qsize(self) -> int:
         """Count what waits, in all lanes; takes the longer, the more there is."""
         with self._lock:
-            return len(self._rest())
+            return len(self._rest()) + len(self.queue or ())
 
     def sift(self, stays: Callable[[Envelope], bool]) -> list[Envelope]:
         """Take out, in the order of reading, what does not stay; on the loop's thread.
@@ -282,7 +362,7 @@ class Mailbox:
                 else:
                     out.append(envelope)
                     envelope.next = None
-                    self._ordinary -= lane == Lane.ORDINARY
+                    self.room += lane == Lane.ORDINARY
                     if before is None:
                         self.first = behind
                     else:
@@ -291,6 +371,14 @@ class Mailbox:
                     lane += 1
                 envelope = behind
             self._last_control, self._last_supervision, self._last_ordinary = lasts
+            if self.queue is not None:
+                for _ in range(len(self.queue)):
+                    envelope = self._unqueue(self.queue)
+                    if stays(envelope):
+                        envelope.next = _QUEUED
+                        self.queue.append(envelope)
+                    else:
+                        out.append(envelope)
         return out
 
     def close(self) -> list[Envelope]:
@@ -306,7 +394,9 @@ class Mailbox:
             self._closed = True
             self._wake = self._context = self._reader = None
             self.first = self._last_control = self._last_supervision = self._last_ordinary = None
-            self._ordinary = 0
+            queue, self.queue = self.queue, None
+            while queue:
+                left.append(self._unqueue(queue))
         return left
 
     def close_if_empty(self) -> bool:
@@ -316,7 +406,7 @@ class Mailbox:
             whether it is closed.
         """
         with self._lock:
-            if self.first is None:
+            if self.first is None and (self.queue is None or self._is_spent(self.queue)):
                 self._closed = True
                 self._wake = self._context = self._reader = None
             return self._closed
@@ -332,10 +422,13 @@ class Mailbox:
 
 _ORDINARY = Lane.ORDINARY
 
+_QUEUED = Envelope(None)
+"""What is behind an envelope in a queue; so it is not mistaken for one that was told."""
+
 _CLOSED = "the mailbox is closed: its actor, or the loop of it, has ended"
 
 
-def _full(capacity: int) -> str:
+def _full(capacity: int | None) -> str:
     return (
         f"{capacity} ordinary messages wait already: send less, or give the actor a larger"
         f" capacity than {capacity}"

@@ -128,7 +128,28 @@ class LoopActorRef(pykka.ActorRef[A]):
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: as many ordinary messages wait as may.
         """
-        self._send(Envelope(message), Lane.ORDINARY, bounded=True)
+        inbox = self.actor_inbox
+        queue = inbox.queue
+        # In the middle of a burst it is only appended.
+        if (
+            queue is None
+            or self._stopped
+            or len(queue) >= inbox.room
+            or inbox.loop.is_closed()
+        ):
+            self._tell(message)
+        else:
+            queue.append(message)
+            if inbox.queue is not queue and inbox.retrace(queue, message):
+                self._tell(message)
+
+    def _tell(self, message: object) -> None:
+        if self._stopped:
+            raise pykka.ActorDeadError(_gone(self))
+        if self.actor_class._actor_is_plain:
+            self.actor_inbox.tell(message)
+        else:
+            self.actor_inbox.put(Envelope(message))
 
     def tell_control(self, message: object) -> None:
         """Send a message that is read before all others; the lane is not bounded.
@@ -148,8 +169,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         """
         actor = self._actor
         if actor is None or self._stopped:
-            msg = f"{self} not found"
-            raise pykka.ActorDeadError(msg)
+            raise pykka.ActorDeadError(_gone(self))
         actor.hand(message)
 
     def take(self, message: object) -> bool:
@@ -167,8 +187,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
         if self._stopped:
-            msg = f"{self} not found"
-            raise pykka.ActorDeadError(msg)
+            raise pykka.ActorDeadError(_gone(self))
         return self.actor_inbox.put(envelope, lane, bounded=bounded)
 
     def _request(self, message: object) -> Future[Any]:
@@ -399,6 +418,10 @@ class _Several(list[Any]):
     """Those who watch one actor, when they are not just one."""
 
     __slots__ = ()
+
+
+def _gone(ref: LoopActorRef[Any]) -> str:
+    return f"{ref} not found"
 
 
 def _all(watchers: Watcher | _Several | None) -> _Several:
