@@ -7,7 +7,7 @@ import contextvars
 import queue
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import pykka
 from loguru import logger
@@ -24,7 +24,7 @@ from .steps import begin, call, is_awaitable
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -96,7 +96,10 @@ class AsyncioActor(pykka.Actor):
     """Whether actors of this class are in Pykka's ``ActorRegistry``; a few may be, many not."""
 
     capacity: ClassVar[int | None] = 10_000
-    """How many ordinary messages may wait; None for no bound."""
+    """How many ordinary messages may wait; None for no bound.
+
+    Threads that tell at the very same moment may exceed it by one each.
+    """
 
     _actor_living: ClassVar[Living[AsyncioActor]] = Living()
 
@@ -382,7 +385,8 @@ class AsyncioActor(pykka.Actor):
         Returns:
             whether it was; otherwise nothing happened.
         """
-        if self._actor_busy or self.actor_inbox.pending:
+        inbox = self.actor_inbox
+        if self._actor_busy or inbox.first is not None or inbox.queue:
             return False
         try:
             self._actor_context.run(self._actor_take_over, message)
@@ -448,24 +452,26 @@ class AsyncioActor(pykka.Actor):
             how much of the limit is left.
         """
         inbox, receive, running = self.actor_inbox, self.on_receive, Lifecycle.RUNNING
-        kind = plain = None  # of the last message, and of the last result that was not awaited
+        kind: type[object] | None = None  # of the last message
+        plain: type[object] | None = None  # of the last result that was not to be awaited
         self._actor_busy = True
         while limit and queue and inbox.first is None:
             limit -= 1
-            message = queue.popleft()
+            message: object = queue.popleft()
             if type(message) is not kind:
                 kind = type(message)
                 if kind in self._actor_handlers or issubclass(kind, Envelope):
                     self._actor_receive(inbox.enclosed(message))
                     return limit
             try:
-                result = receive(message)
+                result: object = receive(message)
             except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
                 self._actor_go(self._actor_received(Envelope(message), None, error))
                 return limit
             if result is not None and type(result) is not plain:
                 if is_awaitable(result):
-                    self._actor_go((result, partial(self._actor_received, Envelope(message))))
+                    later = cast("Awaitable[Any]", result)
+                    self._actor_go((later, partial(self._actor_received, Envelope(message))))
                     return limit
                 plain = type(result)
             if self.lifecycle is not running:
@@ -681,7 +687,10 @@ def _closed_loop(name: str, loop: asyncio.AbstractEventLoop) -> str:
 
 def _answer(reply_to: pykka.Future[Any], value: object) -> None:
     try:
-        reply_to.set(value)
+        if not isinstance(reply_to, Future):
+            reply_to.set(value)
+        elif not reply_to.try_set(value):
+            raise queue.Full  # noqa: TRY301 - as any other future does
     except queue.Full:
         logger.debug("answered before: {}", reply_to)
 

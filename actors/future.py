@@ -159,10 +159,11 @@ class Future(pykka.Future[T], Generic[T]):
                 self._traceback = error.__traceback__
             self._done = True
             callbacks, self._callbacks = self._callbacks, None
-        if callbacks is not None:
-            told = callbacks if isinstance(callbacks, _Several) else (callbacks,)
-            for callback in told:
+        if isinstance(callbacks, _Several):
+            for callback in callbacks:
                 self._call(callback)
+        elif callbacks is not None:
+            self._call(callbacks)
         return True
 
     def _call(self, callback: _Told[T]) -> None:
@@ -299,6 +300,8 @@ class Future(pykka.Future[T], Generic[T]):
             finally:
                 if not self._done:
                     self._remove(waiter)
+        if self._error is None:
+            return cast("T", self._value)
         return self._outcome()
 
     __iter__ = __await__
@@ -311,7 +314,7 @@ class Future(pykka.Future[T], Generic[T]):
         Args:
             func: called on the thread that brings the value.
         """
-        mapped = Future[M](self._loop)
+        mapped: Future[M] = Future(self._loop)
 
         def work(done: Future[T]) -> None:
             try:
@@ -346,7 +349,7 @@ class Future(pykka.Future[T], Generic[T]):
         Args:
             futures: any Pykka futures; those of another kind are waited for by a thread each.
         """
-        joined = Future[Iterable[Any]](self._loop)
+        joined: Future[Iterable[Any]] = Future(self._loop)
         _Join([self, *(Future.bridge(future, self._loop) for future in futures)], joined).go_on()
         return joined
 
@@ -355,14 +358,14 @@ class Future(pykka.Future[T], Generic[T]):
     @staticmethod
     def completed(value: J, loop: asyncio.AbstractEventLoop | None = None) -> Future[J]:
         """Make a future that has its value already."""
-        future = Future[J](loop)
+        future: Future[J] = Future(loop)
         future._complete(value, None)
         return future
 
     @staticmethod
     def failed(error: BaseException, loop: asyncio.AbstractEventLoop | None = None) -> Future[Any]:
         """Make a future that has failed already."""
-        future = Future[Any](loop)
+        future: Future[Any] = Future(loop)
         future._complete(None, error)
         return future
 
@@ -378,7 +381,7 @@ class Future(pykka.Future[T], Generic[T]):
         """
         if isinstance(foreign, Future):
             return foreign
-        future = Future[J](loop)
+        future: Future[J] = Future(loop)
         _in_thread(functools.partial(_ferry, lambda timeout: foreign.get(timeout=timeout), future))
         return future
 
@@ -411,7 +414,8 @@ class _Join:
 def _wake(waiter: asyncio.Future[None]) -> None:
     loop = waiter.get_loop()
     if running_on(loop):
-        _let_go(waiter)
+        if not waiter.done():
+            waiter.set_result(None)
         return
     try:
         loop.call_soon_threadsafe(_let_go, waiter)

@@ -227,11 +227,9 @@ class Mailbox:
             MailboxFull: as many ordinary messages wait as may.
         """
         with self._lock:
-            last, queue = self._last_ordinary, self.queue
-            if queue is None and last is not None and last.reply_to is None and not self._closed:
-                # It waits, so its reader is awake; who reads an envelope as a message cannot
-                # tell it from one that was put.
-                self.queue = queue = deque()
+            queue, last = self.queue, self._last_ordinary
+            if queue is None and last is not None and last.reply_to is None:
+                self.queue = queue = deque[Any]()
             if queue is None or self.loop.is_closed():
                 self.put(Envelope(message))
                 return
@@ -372,13 +370,15 @@ class Mailbox:
                 envelope = behind
             self._last_control, self._last_supervision, self._last_ordinary = lasts
             if self.queue is not None:
+                stay: list[Envelope] = []
                 for _ in range(len(self.queue)):
                     envelope = self._unqueue(self.queue)
                     if stays(envelope):
                         envelope.next = _QUEUED
-                        self.queue.append(envelope)
+                        stay.append(envelope)
                     else:
                         out.append(envelope)
+                self.queue.extendleft(reversed(stay))  # before what was told meanwhile
         return out
 
     def close(self) -> list[Envelope]:

@@ -131,12 +131,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         inbox = self.actor_inbox
         queue = inbox.queue
         # In the middle of a burst it is only appended.
-        if (
-            queue is None
-            or self._stopped
-            or len(queue) >= inbox.room
-            or inbox.loop.is_closed()
-        ):
+        if queue is None or self._stopped or len(queue) >= inbox.room or inbox.loop.is_closed():
             self._tell(message)
         else:
             queue.append(message)
@@ -146,7 +141,7 @@ class LoopActorRef(pykka.ActorRef[A]):
     def _tell(self, message: object) -> None:
         if self._stopped:
             raise pykka.ActorDeadError(_gone(self))
-        if self.actor_class._actor_is_plain:
+        if self.actor_class._actor_is_plain:  # noqa: SLF001 - one of ours
             self.actor_inbox.tell(message)
         else:
             self.actor_inbox.put(Envelope(message))
@@ -191,9 +186,13 @@ class LoopActorRef(pykka.ActorRef[A]):
         return self.actor_inbox.put(envelope, lane, bounded=bounded)
 
     def _request(self, message: object) -> Future[Any]:
-        future = Future[Any](self.actor_inbox.loop)
+        inbox = self.actor_inbox
+        # Not Future[Any](...), which makes the alias and gives the future a dict to keep it in.
+        future: Future[Any] = Future(inbox.loop)
         try:
-            self._send(Envelope(message, future), Lane.ORDINARY, bounded=True)
+            if self._stopped:
+                raise pykka.ActorDeadError(_gone(self))  # noqa: TRY301 - told by the future, too
+            inbox.put(Envelope(message, future))
         except (pykka.ActorDeadError, MailboxFull) as error:
             future.set_error(error)
         return future

@@ -19,12 +19,16 @@ Then: TypeAlias = "Callable[[Any, BaseException | None], Step | None]"
 
 Step: TypeAlias = tuple[Awaitable[Any], Then]
 
+_PLAIN = frozenset((bool, bytes, dict, float, int, list, set, str, tuple, type(None)))
+"""What is answered most often, and need not be looked at for long."""
+
 
 def is_awaitable(result: object) -> bool:
     """Say whether a result is to be awaited; a Pykka future is a value, as it is in Pykka."""
     kind = type(result)
-    return kind is CoroutineType or (
-        hasattr(kind, "__await__") and not isinstance(result, pykka.Future)
+    return kind not in _PLAIN and (
+        kind is CoroutineType
+        or (hasattr(kind, "__await__") and not isinstance(result, pykka.Future))
     )
 
 
