@@ -178,7 +178,8 @@ class Session(BacklogFace):
             sender: who wrote it.
             attachments: files that came with it; then the text may be empty.
             metadata: whatever the channel wants back; must survive JSON.
-            message_id: de-duplicates: the same message again is accepted, and not answered twice.
+            message_id: de-duplicates: the same message again is accepted, and not answered twice;
+                for a day after its end at least.
             policy: what it does to a running turn; by default the session's choice.
             deadline: seconds from its acceptance after which a turn on it times out.
             priority: those with a higher one are before it as long as they wait.

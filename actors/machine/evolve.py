@@ -148,7 +148,7 @@ def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
     )
     fingerprint = event.fingerprint
     kept = Remembered(fingerprint, None) if fingerprint else OPEN
-    remembered = remember(trim(state.remembered), event.message.message_id, kept)
+    remembered = remember(trim(state.remembered, event.at), event.message.message_id, kept)
     if event.due_at is not None:
         return scheduled(state.changed(position, remembered=remembered), event, event.due_at)
     if state.waiting or expires_at or priority or event.parked or type(event.policy) is Aside:
@@ -460,7 +460,7 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
         }
     )
     kept = state.remembered.get(event.message_id)
-    ended = Remembered(kept.fingerprint if kept else "", outcome)
+    ended = Remembered(kept.fingerprint if kept else "", outcome, event.at)
     remembered = remember(state.remembered, event.message_id, ended)
     state = state.changed(_at(event), remembered=remembered)
     if event.scheduled is not None:

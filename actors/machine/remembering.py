@@ -19,7 +19,19 @@ _FEW: Final = 24
 """Changes that lie before the rest; as many messages are simply copied."""
 
 REMEMBERED: Final = 512
-"""Messages of a session that are kept for de-duplication; those that have not ended always are."""
+"""The latest messages of a session that are kept; those that have not ended always are."""
+
+KEPT_FOR: Final = 86_400.0
+"""Seconds for which an id that the program gave is kept from the end of its message.
+
+A channel sends again within minutes or hours; Stripe keeps its idempotency keys for a day, too.
+"""
+
+AT_MOST: Final = 10_000
+"""Messages of a session that are kept in all: with more of them in a day, the oldest go earlier."""
+
+_GO_AT_ONCE: Final = 2
+"""Those that go for one that comes; more would be a burst of work a day after a burst."""
 
 
 def remember(known: _Known, message_id: str, message: Remembered) -> _Known:
@@ -29,12 +41,26 @@ def remember(known: _Known, message_id: str, message: Remembered) -> _Known:
     return _Layered.of(known).having(message_id, message)
 
 
-def trim(known: _Known) -> _Known:
-    """Make room for one more message: forget the oldest that has ended, if they are many."""
-    if len(known) < REMEMBERED:
-        return known
-    oldest = next((key for key, kept in known.items() if kept.outcome is not None), None)
-    return known if oldest is None else _Layered.of(known).without(oldest)
+def trim(known: _Known, now: float) -> _Known:
+    """Make room for one more message: forget the oldest that has ended, if it may be forgotten.
+
+    Args:
+        known: the messages.
+        now: in seconds since the epoch.
+    """
+    for _ in range(_GO_AT_ONCE):
+        if len(known) < REMEMBERED:
+            break
+        oldest = next((key for key, kept in known.items() if kept.outcome is not None), None)
+        if oldest is None or (len(known) < AT_MOST and _is_wanted(known[oldest], now)):
+            break
+        known = _Layered.of(known).without(oldest)
+    return known
+
+
+def _is_wanted(kept: Remembered, now: float) -> bool:
+    """Whether somebody may send it again: an id that wavebreak has made up is known to nobody."""
+    return bool(kept.fingerprint) and now < kept.ended_at + KEPT_FOR
 
 
 class _Layered(Mapping[str, "Remembered"]):

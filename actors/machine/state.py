@@ -243,10 +243,17 @@ class Ended(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What is kept of a message for de-duplication and for late questions."""
+    """What is kept of a message for de-duplication and for late questions.
+
+    Args:
+        fingerprint: of the content; "" if its id was made up here: nobody can send that again.
+        outcome: how it ended; None as long as it has not.
+        ended_at: when, in seconds since the epoch; 0 as long as it has not.
+    """
 
     fingerprint: str
     outcome: MessageOutcome | None
+    ended_at: float = 0.0
 
 
 OPEN = Remembered("", None)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from wavebreak.actors.machine.evolve import _FOLD, evolve, fold
-from wavebreak.actors.machine.remembering import REMEMBERED
+from wavebreak.actors.machine.remembering import KEPT_FOR, REMEMBERED
 from wavebreak.actors.machine.state import SessionState, Status
 from wavebreak.messages.errors import JournalCorrupt, MessageIdReused
 from wavebreak.messages.events import (
@@ -109,6 +109,7 @@ def test_old_messages_are_forgotten_but_never_one_that_has_not_ended() -> None:
     for number in range(REMEMBERED - 1):
         driver.send(f"n{number}", Enqueue())
     driver.exit("done")
+    driver.at += KEPT_FOR
     for number in range(10):
         driver.send(f"o{number}", Enqueue())
     remembered = driver.state.remembered
@@ -119,8 +120,10 @@ def test_old_messages_are_forgotten_but_never_one_that_has_not_ended() -> None:
 
 def test_a_message_that_was_forgotten_may_come_again_and_one_that_was_not_may_not() -> None:
     driver = opened()
-    for number in range(REMEMBERED + 1):
+    for number in range(REMEMBERED):
         answered(driver, f"n{number}")
+    driver.at += KEPT_FOR
+    answered(driver, "last")
     assert len(driver.state.remembered) == REMEMBERED
     with pytest.raises(MessageIdReused):
         driver.send("n1", fingerprint="of something else")
