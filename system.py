@@ -411,7 +411,7 @@ class ActorSystem(SystemFace):
             hub=self._hub,
             now=now,
             new_uid=lambda: secrets.token_hex(8),
-            runtimes=runtimes.place.hand,
+            runtimes=runtimes.order,
             forget=forget,
             deliver=deliver,
             report=door.report,

@@ -204,9 +204,9 @@ class RuntimeActor(AsyncioActor):
             self._actor_agent_runs = current.active = False
         control.agent_ended()
         try:
-            if self._actor_work is not None and self._actor_work.cancelling():
-                await _outrun()
             if engine.is_running or engine.scope.needs_closing:
+                if self._actor_work is not None and self._actor_work.cancelling():
+                    await _outrun()
                 await self._actor_settle()
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, as any other end
             end = AgentEnd(None, end.interrupted, end.error or error)

@@ -97,10 +97,12 @@ class Runtimes:
         loop: where they live.
     """
 
-    __slots__ = ("abandoned", "children", "place", "undoings")
+    __slots__ = ("abandoned", "children", "orders", "place", "undoings")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.place: Standing[RuntimeSupervisor] = Standing(loop)
+        self.orders: list[Any] | None = None
+        """What is ordered while the supervisor tells a session of an end; None at other times."""
         self.children: dict[SessionKey, Child] = {}
         self.abandoned: set[Child] = set()
         self.undoings: dict[Named, Undoing] = {}
@@ -111,6 +113,21 @@ class Runtimes:
             self.place.hand(message)
         except pykka.ActorDeadError:  # not by suppress(), which takes 0.4 µs, twice a turn
             return
+
+    def order(self, order: StartRuntime | AbandonRuntime | EndRuntime | StartCompensation) -> None:
+        """Have the supervisor do something for a session.
+
+        One that hears of its runtime's end orders the next: that begins in the same go. By the
+        mailbox it would begin a turn of the loop later, and all ends and starts of other sessions
+        would queue up behind it: with 1,000 sessions for up to 29 turns of the loop.
+
+        Raises:
+            ActorDeadError: the system was closed.
+        """
+        if self.orders is None or self.place.mailbox.pending:
+            self.place.hand(order)
+        else:
+            self.orders.append(order)
 
     def has(self, key: SessionKey) -> bool:
         """Whether a runtime of this session has not ended, be it abandoned or not."""
@@ -298,11 +315,20 @@ class RuntimeSupervisor(AsyncioActor):
         self._abandoned.discard(child)
         told = self._exit_of(child, ended)
         self._tell(partial(_report_of, child, ended, told))  # before the session goes on
-        child.control.report(told)
-        if child.engine is not None:
-            child.engine.release()
-        child.is_down = True
-        self._leave(child)
+        orders = self._runtimes.orders = []
+        try:
+            child.control.report(told)
+            if child.engine is not None:
+                child.engine.release()
+            child.is_down = True
+            self._leave(child)
+            while orders:
+                order = orders.pop(0)
+                self._actor_direct[type(order)](self, order)
+        finally:
+            self._runtimes.orders = None
+            for order in orders:  # only if this actor dies of an error: for its next life
+                self._runtimes.hand(order)
 
     def _leave(self, child: Child) -> None:
         """Clean up by identity: a newer runtime of the session may be there already."""
