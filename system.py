@@ -259,6 +259,7 @@ class ActorSystem(SystemFace):
             expires_after=expires_after,
             turn_deadline=turn_deadline,
             courteous=deliver is not None or courtesy is not None,
+            own_words=courtesy is not None,
             notify_after=notify_after,
             notify_times=notify_times,
         )

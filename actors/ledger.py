@@ -7,83 +7,118 @@ clocks and new code make other calls at the same place.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..messages.events import Entry, Progressed, Said, StepEnded
+from ..messages.events import Event, Said, StepEnded, rows_of
 from ..messages.reasons import CallStatus, Effect
-from ..messages.records import CallDone, CallRecord, CallStarted, PartialResults
+from ..messages.records import CallError, CallRecord, PartialResults
 from ..tools.call import equality_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from ..messages.ids import Fence, IdempotencyKey
+    from ..messages.events import Entry, Line
+    from ..messages.ids import IdempotencyKey
     from ..messages.message import Reply
     from ..messages.reasons import Reason
     from ..tools.call import ToolCall
     from .machine.state import Running
 
 
+_EFFECTS = {str(effect): effect for effect in Effect}
+_STATUSES = {str(status): status for status in CallStatus}
+_NOTHING_LEFT = PartialResults()
+
+
 def record_of(  # noqa: PLR0917 - the two halves of a call, and where they belong
-    started: CallStarted,
-    done: CallDone,
-    fence: Fence,
+    started: Sequence[Any],
+    done: Sequence[Any],
+    fence: Sequence[int],
     started_at: float,
     ended_at: float,
     senders: tuple[str | None, ...],
 ) -> CallRecord:
-    """A call's whole record, from its beginning and its end."""
+    """A call's whole record, from its beginning and its end.
+
+    Args:
+        started: a ``CallStarted``, or what JSON has of one.
+        done: a ``CallDone``, or what JSON has of one.
+        fence: of the attempt that made it.
+        started_at: seconds since the epoch.
+        ended_at: seconds since the epoch.
+        senders: whose messages the turn worked on.
+    """
+    id_, tool, version, arguments, effect, _, _, carry, key, origin, compensated, same_as = started
+    wave, _, _, status, result, error, _, _ = done
+    _, turn, attempt = fence
     return CallRecord.trusted(
         {
-            "call_id": started.call_id,
-            "tool": started.tool,
-            "version": started.version,
-            "arguments": started.arguments,
-            "effect": started.effect,
-            "carry": started.carry,
-            "idempotency_key": started.idempotency_key,
-            "answered_from": started.answered_from,
-            "turn": fence.turn,
-            "attempt": fence.attempt,
-            "wave": done.wave,
-            "status": done.status,
-            "result": done.result,
-            "error": done.error,
+            "call_id": id_,
+            "tool": tool,
+            "version": version,
+            "arguments": arguments,
+            "effect": _EFFECTS[effect],
+            "carry": carry,
+            "idempotency_key": key,
+            "answered_from": origin,
+            "turn": turn,
+            "attempt": attempt,
+            "wave": wave,
+            "status": _STATUSES[status],
+            "result": result,
+            "error": CallError(**error) if error.__class__ is dict else error,
             "started_at": started_at,
             "ended_at": ended_at,
             "senders": senders,
-            "compensated": started.compensated,
-            "same_as": started.same_as,
+            "compensated": compensated,
+            "same_as": same_as,
         }
     )
 
 
-def records_of(log: Iterable[Entry], senders: tuple[str | None, ...]) -> Iterator[CallRecord]:
-    """The records of a turn's log, in the order in which the calls were given."""
-    progress = [entry for entry in log if isinstance(entry, Progressed)]
-    ends = {done.call_id: (done, entry.at) for entry in progress for done in entry.done}
-    for entry in progress:
-        for started in entry.calls:
-            end = ends.get(started.call_id)
+def records_of(
+    log: Iterable[Entry | Line], senders: tuple[str | None, ...]
+) -> Iterator[CallRecord]:
+    """The records of a turn's log, in the order in which the calls were given.
+
+    Of lines they are made of what JSON has, without the entries in between: a third of the price,
+    and whoever wrote to a turn that works waits for this.
+    """
+    rows = rows_of([one for one in log if not isinstance(one, Event)])
+    ends = {done[1]: (done, at) for _, at, _, ended, *_ in rows for done in ended}
+    for _, at, fence, _, _, _, calls in rows:
+        for started in calls:
+            end = ends.get(started[0])
             if end is not None:
-                yield record_of(started, end[0], entry.fence, entry.at, end[1], senders)
+                yield record_of(started, end[0], fence, at, end[1], senders)
 
 
 def partial_results(
-    running: Running, previous: PartialResults | None, reason: Reason, draft: Reply | None
+    running: Running,
+    records: Iterable[CallRecord],
+    previous: PartialResults | None,
+    reason: Reason,
+    draft: Reply | None,
 ) -> PartialResults:
     """What an unfinished turn leaves to the next one, on top of the chain before it.
 
     A call that was answered from an earlier one is left out where that one is there already: each
     completed call answers once, however often it was passed on. Of an unknown one that was
     answered late, the result is kept.
+
+    Args:
+        running: the turn.
+        records: those of its calls.
+        previous: what the chain before it left.
+        reason: why it ends.
+        draft: the reply that it would have given.
     """
-    before = previous or PartialResults()
+    before = previous or _NOTHING_LEFT
     calls = {record.origin: record for record in before.calls}
-    for record in records_of(running.entries, running.senders):
+    for record in records:
         kept = calls.get(record.origin)
         if kept is None:
             if not _is_unused(record):
@@ -91,13 +126,15 @@ def partial_results(
         elif _answers(record) and not _answers(kept):
             end = {"status": record.status, "result": record.result, "error": None}
             calls[record.origin] = kept.model_copy(update={**end, "ended_at": record.ended_at})
-    said = tuple(event.text for event in running.log if isinstance(event, Said))
-    return PartialResults(
-        calls=tuple(calls.values()),
-        said=(*before.said, *said),
-        draft=draft or before.draft,
-        state=before.state if running.saved is None else running.saved,
-        reason=reason,
+    said = tuple([event.text for event in running.log if isinstance(event, Said)])
+    return PartialResults.trusted(
+        {
+            "calls": tuple(calls.values()),
+            "said": (*before.said, *said),
+            "draft": draft or before.draft,
+            "state": before.state if running.saved is None else running.saved,
+            "reason": reason,
+        }
     )
 
 
@@ -108,7 +145,7 @@ class Answer(NamedTuple):
     idempotency_key: IdempotencyKey | None = None
 
 
-_NOTHING: Mapping[str, deque[Any]] = MappingProxyType({})
+_NOTHING: Mapping[str, list[Any]] = MappingProxyType({})
 
 START = Answer()
 """Nothing is known of an equal call: start it, with a key of its own."""
@@ -146,34 +183,35 @@ class Ledger:
         self._unknown = unknown
         self._senders = senders
         # Most turns have nothing to take over: a dict each would be the collector's work.
-        self._slots: Mapping[str, deque[CallRecord]] = _NOTHING
-        self._anew: Mapping[str, deque[CallRecord]] = _NOTHING
-        self._carried: Mapping[str, deque[CallRecord]] = _NOTHING
-        self._steps: Mapping[str, deque[Any]] = _NOTHING
+        self._slots: Mapping[str, list[CallRecord]] = _NOTHING
+        self._anew: Mapping[str, list[CallRecord]] = _NOTHING
+        self._carried: Mapping[str, list[CallRecord]] = _NOTHING
+        self._steps: Mapping[str, list[Any]] = _NOTHING
         self._said: Counter[str] | None = None
         self._taken: tuple[CallRecord, ...] = ()
-        self._last_write = (0, 0, 0)
-        if log or previous is not None:
-            self._take_over(log, previous)
-
-    def _take_over(self, log: Sequence[Entry], previous: PartialResults | None) -> None:
-        done = tuple(records_of(log, self._senders))
-        requests = _requests(done)
-        self._slots = _by_key(r for r in requests if not _is_made_anew(r))
-        self._anew = _by_key(r for r in requests if _is_made_anew(r))
-        steps: dict[str, deque[Any]] = {}
-        for event in log:
-            if isinstance(event, StepEnded):
-                steps.setdefault(event.key, deque()).append(event.result)
-        self._steps = steps
-        self._said = Counter(event.text for event in log if isinstance(event, Said))
-        earlier = previous.calls if previous else ()
+        earlier = previous.calls if previous is not None else ()
+        done: tuple[CallRecord, ...] = ()
+        if log:
+            done = tuple(records_of(log, self._senders))
+            self._take_over(log, done)
         used = {r.answered_from for r in done if r.answered_from and not _is_unused(r)}
         self._carried = _by_key(
             r for r in earlier if r.status is CallStatus.COMPLETED and r.origin not in used
         )
         writes = [_order(r) for r in (*earlier, *done) if _is_write(r)]
         self._last_write = max(writes, default=(0, 0, 0))
+
+    def _take_over(self, log: Sequence[Entry], done: Sequence[CallRecord]) -> None:
+        """What the turn's own attempts before this one leave."""
+        requests = _requests(done)
+        self._slots = _by_key(r for r in requests if not _is_made_anew(r))
+        self._anew = _by_key(r for r in requests if _is_made_anew(r))
+        steps: dict[str, list[Any]] = {}
+        for event in log:
+            if isinstance(event, StepEnded):
+                steps.setdefault(event.key, []).append(event.result)
+        self._steps = steps
+        self._said = Counter(event.text for event in log if isinstance(event, Said))
 
     def answer(self, call: ToolCall[Any], now: float) -> Answer:
         """What to do with ``call``, the next one equal to it; each answer is given once.
@@ -188,12 +226,12 @@ class Ledger:
         key = call.equality
         slot = self._slots.get(key)
         while slot:
-            answer = self._of_this_turn(slot.popleft(), key, unknown, call, now)
+            answer = self._of_this_turn(slot.pop(0), key, unknown, call, now)
             if answer is not START:
                 return answer
         answer = self._of_before(key, unknown, call, now)
         anew = self._anew.get(key)
-        return _settled(anew.popleft(), call) if anew and answer is START else answer
+        return _settled(anew.pop(0), call) if anew and answer is START else answer
 
     def _of_this_turn(
         self,
@@ -210,7 +248,7 @@ class Ledger:
             return START  # it is not, by now: what settled it has a place of its own
         if live is not None and _is_made_anew(live):
             # It has failed, late; what is there answers before anything is made anew.
-            self._anew = {**self._anew, key: deque((*self._anew.get(key, ()), live))}
+            self._anew = {**self._anew, key: [*self._anew.get(key, ()), live]}
             return START
         if live is not None and self._is_given_away(live, call):
             return START
@@ -251,9 +289,9 @@ class Ledger:
     def _is_given_away(self, record: CallRecord, call: ToolCall[Any]) -> bool:
         return _uses_up(record, call) and any(record is taken for taken in self._taken)
 
-    def _of_the_chain(self, carried: deque[CallRecord], call: ToolCall[Any], now: float) -> Answer:
+    def _of_the_chain(self, carried: list[CallRecord], call: ToolCall[Any], now: float) -> Answer:
         while carried:
-            record = carried.popleft()
+            record = carried.pop(0)
             if call.is_fresh:
                 break  # it was this call's turn, and is refused; the next one is the next call's
             if self._still_good(record, now):
@@ -272,7 +310,7 @@ class Ledger:
     def step(self, key: str) -> tuple[Any] | None:
         """The remembered result of the next step of that key, in a tuple, or None."""
         remembered = self._steps.get(key)
-        return (remembered.popleft(),) if remembered else None
+        return (remembered.pop(0),) if remembered else None
 
     def was_said(self, text: str) -> bool:
         """Whether an earlier attempt has said this already; each saying counts once."""
@@ -282,10 +320,10 @@ class Ledger:
         return True
 
 
-def _by_key(records: Iterable[CallRecord]) -> dict[str, deque[CallRecord]]:
-    found: dict[str, deque[CallRecord]] = {}
+def _by_key(records: Iterable[CallRecord]) -> dict[str, list[CallRecord]]:
+    found: dict[str, list[CallRecord]] = {}
     for record in records:
-        found.setdefault(_key(record), deque()).append(record)
+        found.setdefault(_key(record), []).append(record)
     return found
 
 

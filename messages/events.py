@@ -6,6 +6,7 @@ versions add events and fields, and change none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, NewType
 
 from pydantic import (
@@ -664,6 +665,18 @@ def entry_of(line: Line) -> Progressed:
     ends = tuple([CallDone._make(_ending(values)) for values in done])
     begun = tuple([CallStarted._make(_beginning(values)) for values in calls])
     return Progressed(position, at, Fence._make(fence), ends, wave_done, wave, begun)
+
+
+def rows_of(entries: Sequence[Progressed | Line]) -> Sequence[Sequence[Any]]:
+    """What entries consist of, field by field: as JSON has it for those that are lines.
+
+    For who takes out of them what it needs, and no objects; all lines are read in one go.
+    """
+    lines = [entry for entry in entries if isinstance(entry, bytes)]
+    if len(lines) < len(entries):
+        return [from_json(one) if isinstance(one, bytes) else one for one in entries]
+    rows: list[list[Any]] = from_json(b"[%b]" % b",".join(lines), cache_strings="keys")
+    return rows
 
 
 def _ending(values: list[Any]) -> list[Any]:

@@ -23,7 +23,7 @@ from ...messages.ids import Fence
 from ...messages.reasons import Reason, TurnOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ...messages.events import Heard, Line, Logged, TurnEnded
     from ...messages.ids import CallId
@@ -49,37 +49,54 @@ def finished(
     running: Running, known: Sequence[HistoryEntry], reply: Reply, at: float
 ) -> Sequence[HistoryEntry]:
     """The entries of a turn that finishes: its messages, its calls, what it said, its reply."""
-    is_plain = not known and reply.text.strip() and running.words.heard is None
+    is_plain = reply.text.strip() and running.words.heard is None
     if is_plain and _is_all_calls(running.log):
-        return _Finished(running, reply, at)
+        return _Finished(running, known, reply, at)
     return _finished(running, known, reply, at)
 
 
 class _Finished(Sequence[HistoryEntry]):
     """What a plain turn adds to the history, made when somebody reads it: in memory few do.
 
-    Most turns are plain: messages, calls and a reply.
+    Most turns are plain: messages, calls and a reply, behind what is known of their chain.
     """
 
-    __slots__ = ("_at", "_reply", "_running")
+    __slots__ = ("_at", "_known", "_length", "_reply", "_running")
 
-    def __init__(self, running: Running, reply: Reply, at: float) -> None:
+    def __init__(
+        self, running: Running, known: Sequence[HistoryEntry], reply: Reply, at: float
+    ) -> None:
         self._running = running
+        self._known = known
         self._reply = reply
         self._at = at
+        self._length = _new_messages(running, known) + len(known) + bool(running.log) + 1
 
     def __len__(self) -> int:
-        return len(self._running.messages) + bool(self._running.log) + 1
+        return self._length
 
     @overload
     def __getitem__(self, place: int) -> HistoryEntry: ...
     @overload
     def __getitem__(self, place: slice) -> Sequence[HistoryEntry]: ...
     def __getitem__(self, place: int | slice) -> HistoryEntry | Sequence[HistoryEntry]:
-        return _finished(self._running, (), self._reply, self._at)[place]
+        return _finished(self._running, self._known, self._reply, self._at)[place]
 
     def __iter__(self) -> Iterator[HistoryEntry]:
-        return iter(_finished(self._running, (), self._reply, self._at))
+        return iter(_finished(self._running, self._known, self._reply, self._at))
+
+
+def _new_messages(running: Running, known: Sequence[HistoryEntry]) -> int:
+    """How many of a turn's messages are not known."""
+    if not known:
+        return len(running.messages)
+    ids = _ids_of(known)
+    return len([one for one in running.messages if one.message.message_id not in ids])
+
+
+def _ids_of(known: Sequence[HistoryEntry]) -> Collection[str]:
+    """The messages that are known."""
+    return {e.message.message_id for e in known if e.message is not None} if known else ()
 
 
 def _finished(
@@ -271,7 +288,7 @@ def _is_all_calls(log: tuple[Logged, ...]) -> TypeGuard[tuple[Line, ...]]:
 def _messages(
     turn: int, messages: Iterable[Waiting], known: Sequence[HistoryEntry]
 ) -> Iterator[HistoryEntry]:
-    ids = {e.message.message_id for e in known if e.message is not None} if known else ()
+    ids = _ids_of(known)
     for one in messages:
         message = one.message
         if message.message_id not in ids:

@@ -405,6 +405,7 @@ class Rules(NamedTuple):
         expires_after: seconds after which a message ends that still waits for its first turn.
         turn_deadline: seconds after its start at which a turn times out.
         courteous: whether the session says something by itself.
+        own_words: whether the program has words for that; without, an interruption has none.
         notify_after: seconds after which it tells that a turn goes on, and again; None for never.
         notify_times: how often it tells that of a turn.
     """
@@ -420,6 +421,7 @@ class Rules(NamedTuple):
     expires_after: float | None = None
     turn_deadline: float | None = None
     courteous: bool = False
+    own_words: bool = True
     notify_after: float | None = None
     notify_times: int = 1
 

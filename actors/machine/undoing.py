@@ -8,7 +8,7 @@ from ...messages.events import CompensationStarted, RollbackRefused, RollbackSta
 from ...messages.policies import Rollback
 from ...messages.reasons import CallStatus, Effect, Reason
 from ...tools.compensation import undo_key
-from ..ledger import partial_results
+from ..ledger import partial_results, records_of
 
 if TYPE_CHECKING:
     from ...messages.records import CallRecord
@@ -22,8 +22,10 @@ def chain_of(state: SessionState) -> tuple[CallRecord, ...]:
     In the order in which they were begun. Of a call that was unknown, what is known by now; one
     that a later call with its key has settled is left out.
     """
-    assert state.running is not None, "the table calls this in states with a turn only"
-    left = partial_results(state.running, state.previous, Reason.ROLLBACK, None)
+    running = state.running
+    assert running is not None, "the table calls this in states with a turn only"
+    records = records_of(running.log, running.senders)
+    left = partial_results(running, records, state.previous, Reason.ROLLBACK, None)
     now = {record.call_id: record for record in state.unknown}
     calls = (now.get(r.call_id) if r.status is CallStatus.UNKNOWN else r for r in left.calls)
     return tuple(record for record in calls if record is not None)

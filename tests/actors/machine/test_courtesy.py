@@ -38,6 +38,12 @@ def test_an_interruption_is_answered_once_however_many_messages_follow() -> None
     assert said(driver.exit("done")) == []
 
 
+def test_where_the_program_has_no_words_an_interruption_does_not_ask_for_any() -> None:
+    driver = courteous(COURTEOUS._replace(own_words=False))
+    assert said(driver.send("m2")) == []
+    assert driver.wishes == []
+
+
 def test_what_interrupts_nothing_is_not_answered() -> None:
     driver = courteous()
     assert said(driver.send("m2", Enqueue())) == []
