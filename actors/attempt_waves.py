@@ -34,13 +34,12 @@ _COMPLETED = CallStatus.COMPLETED  # looked up once: it is asked for at every ca
 class AttemptWaves(Attempt):
     """Runs the waves of one attempt and reports them to the session; as :class:`Attempt`."""
 
-    __slots__ = ("_answers", "_calls", "_id_prefix", "_ledger", "_number", "_wave_at")
+    __slots__ = ("_answers", "_calls", "_has_past", "_id_prefix", "_ledger", "_number", "_wave_at")
 
     def __init__(self, given: TurnInput, control: RuntimeControl, environment: Environment) -> None:
         super().__init__(given, control, environment)
-        self._ledger: Ledger | None = None
-        if given.log or given.previous is not None:
-            self._ledger = Ledger(given.log, given.previous, given.session.unknown, given.senders)
+        self._has_past = given.previous is not None or bool(given.log)
+        self._ledger: Ledger | None = None  # made when it is first asked: somebody waits for us
         self._id_prefix = f"{given.number}.{given.attempt}."
         self._answers = False
         self._number = 0
@@ -103,7 +102,7 @@ class AttemptWaves(Attempt):
         now = self._wave_at = self.environment.now()
         prefix = CallId(f"{self._id_prefix}{wave}.")
         keys = idempotency_key(self.input.uid, prefix)  # a call's key ends as its id does
-        answers = self._answers = self._ledger is not None or bool(self.input.session.unknown())
+        answers = self._answers = self._has_past or bool(self.input.session.unknown())
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
         for place, call in enumerate(calls, 1):

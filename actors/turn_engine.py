@@ -54,7 +54,7 @@ class TurnEngine(AttemptWaves):
         self._occupy()
         try:
             await self.boundary()
-            remembered = None if self._ledger is None else self._ledger.step(name)
+            remembered = self._knowing().step(name) if self._has_past else None
             if remembered is not None:
                 return _restored_step(remembered[0], f, type_)
             value = await self._do_step(f)
@@ -108,7 +108,7 @@ class TurnEngine(AttemptWaves):
         check_text("text", text)
         if self.stop_requested or self.control.is_over:
             return self._refused("say")
-        if self._ledger is None or not self._ledger.was_said(text):
+        if not self._has_past or not self._knowing().was_said(text):
             self.flush()
             self.control.report(Say(self.environment.now(), self.control.fence, text))
         return True
