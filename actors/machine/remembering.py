@@ -8,11 +8,12 @@ mapping that is shared by all states since, and what has changed lies before it,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from .state import Remembered
 
+_T = TypeVar("_T")
 _Known: TypeAlias = Mapping[str, "Remembered"]
 
 _FEW: Final = 24
@@ -106,13 +107,28 @@ class _Layered(Mapping[str, "Remembered"]):
             gone = (*gone, key)
         return self.made(self._most, changed, gone, self._size - 1)
 
+    # Not those of ``Mapping``: they raise and catch a KeyError for what is not there, several times
+    # in every turn.
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> Remembered | None: ...
+    @overload
+    def get(self, key: str, default: Remembered | _T, /) -> Remembered | _T: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """The value of a key, or else the default."""
+        known = self._changed.get(key)
+        if known is None and key not in self._gone:
+            known = self._most.get(key)
+        return default if known is None else known
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._changed or (key in self._most and key not in self._gone)
+
     def __getitem__(self, key: str) -> Remembered:
-        try:
-            return self._changed[key]
-        except KeyError:
-            if key in self._gone:
-                raise
-            return self._most[key]
+        known = self.get(key)
+        if known is None:
+            raise KeyError(key)
+        return known
 
     def __iter__(self) -> Iterator[str]:
         for key in self._most:
