@@ -276,20 +276,21 @@ class Writer:
         history: list[Any] = []
         unfinished: dict[int, tuple[int, float]] = {}
         snapshots: list[tuple[int, Snapshot]] = []
-        for number, item in enumerate(items, 1):
+        for item in items:
             if not isinstance(item, Unit):
                 if isinstance(item, Snapshot):
                     found = _session_of(connection, item)
                     snapshots += ((session, item) for session in found)
                     continue
                 self._insert(connection, entries, history, unfinished, snapshots)
+                for written in (entries, history, unfinished, snapshots):
+                    written.clear()
                 if isinstance(item, Glance):
                     note_time(connection, item.at, is_first=not self._looked)
                     self._looked = True
                 else:
                     self._erase(connection, item)
-                self._write(connection, items[number:])
-                return
+                continue
             session = self._ids.get(item.key) or self._id_of(connection, item)
             place = row_id(session, item.position)
             if place <= self._last_of(connection, session):

@@ -29,7 +29,18 @@ from wavebreak.messages.model import Frozen
 from wavebreak.testing import RecordingDeliver
 
 from .disks import Disk
-from .writing import ANN, BEN, accepted, change, copy, durable, ended, journal_at, progressed
+from .writing import (
+    ANN,
+    BEN,
+    accepted,
+    change,
+    copy,
+    durable,
+    ended,
+    entries_of,
+    journal_at,
+    progressed,
+)
 
 LONG = 1000.0
 SECRET = "Tegucigalpa"  # noqa: S105 - what is to be forgotten
@@ -244,6 +255,22 @@ async def test_a_session_may_begin_anew_in_the_same_transaction(path: Path) -> N
     assert await journal.load(ANN) == Recorded(None, [progressed(1001)], 1000)
     assert [entry.text for entry in await journal.history(ANN, 10)] == ["new"]
     assert not (await journal.load(BEN)).entries
+    await journal.close()
+
+
+async def test_any_number_of_sessions_is_erased_in_one_transaction(path: Path) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    keys = [SessionKey("", f"session-{number}") for number in range(1_500)]
+    for key in keys:
+        journal.append(key, [progressed(1, SECRET)])
+    commits = [journal.erase(key, 1).commit for key in keys]
+    commits += [journal.append(key, [progressed(2)]) for key in keys]
+    for commit in commits:
+        await durable(commit)
+    assert await entries_of(journal, keys[-1]) == [progressed(2)]
+    await durable(journal.clean())
+    assert SECRET.encode() not in on_disk(path)
     await journal.close()
 
 
