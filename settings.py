@@ -10,6 +10,7 @@ from .actors.runtime import RuntimeActor, function_runtime
 from .journal.base import RetainingJournal
 from .messages.errors import InvalidSetting
 from .messages.message import SessionMessage, UserMessage
+from .messages.numbers import LARGEST
 from .messages.policies import Retention
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def is_more(value: object, *, endless: bool = False) -> bool:
     """Whether it is a number, more than 0; a bool is none."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return 0 < value < inf or (endless and value == inf)
+    return 0 < value <= LARGEST or (endless and value == inf)
 
 
 def is_channel(deliver: object) -> bool:

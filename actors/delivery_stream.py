@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pykka
 
 from ..messages.errors import InvalidMessage, SystemClosed
+from ..messages.numbers import LARGEST
 from ..messages.text import check_text
 from .failures import in_words
 from .future import Future
@@ -164,7 +164,8 @@ class HeldDelivery:
 
 
 def _is_delay(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LARGEST
 
 
 class DeliveryStream:

@@ -77,11 +77,14 @@ class Outbound:
         self.place: Standing[OutboundActor] = Standing(loop)
         # What each session has on its way, the first of it under way.
         self.queues: dict[SessionKey, list[Delivery]] = {}
-        self.delivered: dict[DeliveryId, DeliveryDone] = {}
+        self.delivered: dict[DeliveryId, tuple[SessionKey, DeliveryDone]] = {}
         self.workers: set[asyncio.Task[None]] = set()
 
     def forget(self, key: SessionKey) -> None:
         """A session was deleted: deliver nothing of it but what is with its channel already."""
+        # In place: the actor has it, too. An error that is kept may have the words of the reply.
+        for id_ in [id_ for id_, (of, _) in self.delivered.items() if of == key]:
+            del self.delivered[id_]
         queue = self.queues.pop(key, None)
         if queue is not None:
             queue.clear()
@@ -150,7 +153,7 @@ class OutboundActor(AsyncioActor):
         delivered = self._delivered.get(delivery.delivery_id)
         if delivered is not None:
             # Its session did not live to hear of it; the user did.
-            self._report(key, delivered)
+            self._report(*delivered)
             return
         queue = self._queues.get(key)
         if queue is not None:
@@ -168,7 +171,7 @@ class OutboundActor(AsyncioActor):
         if error:
             self._given_up(key, delivery, error)
         done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
-        self._delivered[done.delivery_id] = done
+        self._delivered[done.delivery_id] = key, done
         if len(self._delivered) > _REMEMBERED:
             del self._delivered[next(iter(self._delivered))]
         self._report(key, done)

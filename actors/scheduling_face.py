@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..messages.errors import InvalidMessage
+from ..messages.numbers import LARGEST
 
 if TYPE_CHECKING:
     from ..messages.policies import Chooser, Policy
@@ -38,7 +38,7 @@ def when_of(at: object) -> When:
             )
             raise InvalidMessage(msg)
         return When(at.timestamp(), is_delay=False)
-    if isinstance(at, int | float) and not isinstance(at, bool) and isfinite(at):
+    if isinstance(at, int | float) and not isinstance(at, bool) and abs(at) <= LARGEST:
         return When(float(at), is_delay=False)
     msg = f"at={at!r}: give a datetime with its zone, seconds since the epoch, or a timedelta"
     raise InvalidMessage(msg)

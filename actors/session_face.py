@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +10,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from ..messages.errors import InvalidMessage
 from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserMessage
+from ..messages.numbers import LARGEST
 from ..messages.policies import POLICIES, AfterWave, Now
 from ..messages.reasons import Backlog, Reason
 from ..messages.text import check_id, check_text
@@ -511,7 +511,7 @@ def check_policy(policy: object) -> None:
 
 def _check_grace(grace: object) -> None:
     number = isinstance(grace, int | float) and not isinstance(grace, bool) and grace
-    if number is False or not 0 <= number < inf:
+    if number is False or not 0 <= number <= LARGEST:
         msg = f"grace={grace!r}: give seconds, 0 or more"
         raise InvalidMessage(msg)
 
@@ -526,7 +526,7 @@ def _check_deadline(deadline: object) -> None:
     if deadline is None:
         return
     number = isinstance(deadline, int | float) and not isinstance(deadline, bool) and deadline
-    if not 0 < number < inf:
+    if not 0 < number <= LARGEST:
         msg = f"deadline={deadline!r}: give seconds from now, more than 0, or leave it out"
         raise InvalidMessage(msg)
 

@@ -33,7 +33,9 @@ def hand_over(session: str, number: int) -> HandOver:
     return HandOver(SessionKey("", session), delivery)
 
 
-def start(deliver: Callable[[Delivery], Any], timeout: float = 10.0) -> tuple[Any, Reports]:
+def start(
+    deliver: Callable[[Delivery], Any], timeout: float = 10.0, outbound: Outbound | None = None
+) -> tuple[Any, Reports]:
     reports: Reports = []
 
     def report(key: SessionKey, done: DeliveryDone) -> None:
@@ -49,7 +51,7 @@ def start(deliver: Callable[[Delivery], Any], timeout: float = 10.0) -> tuple[An
     loop = asyncio.get_running_loop()
     rules = DeliveryRules(2, timeout, retry_after)
     started = Deliveries.start(
-        Outbound(loop), deliver, rules, report, now=loop.time, given_up=given_up
+        outbound or Outbound(loop), deliver, rules, report, now=loop.time, given_up=given_up
     )
     return started, reports
 
@@ -197,3 +199,18 @@ async def test_a_channel_that_cancels_its_own_task_holds_up_nobody_for_good() ->
     await end(deliveries)
 
     assert taken == ["a", "b"]
+
+
+async def test_of_a_session_that_is_forgotten_no_word_is_kept_in_mind() -> None:
+    async def deliver(delivery: Delivery) -> None:
+        raise ConnectionError(delivery.reply.text)
+
+    outbound = Outbound(asyncio.get_running_loop())
+    deliveries, _ = start(deliver, outbound=outbound)
+    for session in ("ann", "bob"):
+        deliveries.tell(hand_over(session, 1))
+    await asyncio.sleep(10)
+    assert set(outbound.delivered) == {"ann-1", "bob-1"}
+    outbound.forget(SessionKey("", "ann"))
+    assert set(outbound.delivered) == {"bob-1"}
+    await end(deliveries)

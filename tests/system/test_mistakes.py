@@ -184,6 +184,7 @@ def send(**options: Any) -> Use:
         send(metadata=5),
         send(attachments=5),
         send(deadline=float("inf")),
+        send(deadline=10**400),
         send(deadline=True),
         Use("stop", (), {"reason": 5}),
         Use("stop", (), {"reason": LONE}),

@@ -152,6 +152,8 @@ async def test_what_is_past_is_due_at_once(at: Any) -> None:
         ("tomorrow", "tomorrow"),
         (math.nan, "nan"),
         (math.inf, "inf"),
+        (10**400, "1000"),
+        (-(10**400), "-1000"),
         (True, "True"),
         (None, "None"),
     ],
