@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
+from .database import opened_at_rest
 from .wal import Wal, read_wal
 
 if TYPE_CHECKING:
@@ -56,11 +57,7 @@ class AtRest:
             assert self._file is not None, "it was read just now"
             self._vfs = _Overlay(self.wal, self._file)
             name = self._vfs.name
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        connection: object = apsw.Connection(
-            f"{self._path.absolute().as_uri()}?immutable=1", flags=flags, vfs=name
-        )
-        return cast("Database", connection)
+        return opened_at_rest(self._path, name)
 
     def _signs(self) -> object:
         """What is another after somebody has written to it."""

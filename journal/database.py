@@ -75,6 +75,19 @@ class Database(Protocol):
     def __exit__(self, *exc: object) -> bool | None: ...
 
 
+def opened_at_rest(path: Path, vfs: str | None = None) -> Database:
+    """A connection to a file that nobody writes to; it locks nothing, and makes no other file.
+
+    Raises:
+        apsw.Error: SQLite cannot open it.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    connection: object = apsw.Connection(
+        f"{path.absolute().as_uri()}?immutable=1", flags=flags, vfs=vfs
+    )
+    return cast("Database", connection)
+
+
 def opened(path: Path, vfs: str | None = None, *, read_only: bool = False) -> Database:
     """A connection to a file.
 

@@ -15,7 +15,7 @@ from .base import Recorded
 from .codec import Codec, checked
 from .place import ProcessLock
 from .rows import TABLES, Found, read_sessions
-from .schema import BUSY_TIMEOUT, POSITIONS, version_of
+from .schema import BUSY_TIMEOUT, OPEN, POSITIONS, version_of
 from .wal import Wal, read_wal
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Inspection:
         """Whether it was not closed, and its newest part is gone."""
         if self._rest is None or self._rest.wal is not None:
             return False
-        return bool(self.connection.execute("SELECT value FROM about WHERE name = 'open'").get == 1)
+        return bool(self.connection.execute(OPEN).get == 1)
 
     # --- sessions ---
 

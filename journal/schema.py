@@ -10,7 +10,7 @@ import apsw
 from loguru import logger
 
 from ..messages.errors import JournalDamaged, JournalError
-from .database import opened
+from .database import opened, opened_at_rest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +94,8 @@ PRAGMA user_version = 3;
 """,
 }
 """What makes the tables of an older version those of the next; of none at once those of this."""
+
+OPEN: Final = "SELECT value FROM about WHERE name = 'open'"
 
 POSITIONS: Final = 1 << 32
 """Positions that a session has room for within the ids of its rows."""
@@ -180,14 +182,18 @@ def version_of(connection: Database, path: Path) -> int:
 
     Raises:
         JournalError: it is neither new nor a journal that this version reads.
+        JournalDamaged: SQLite cannot read it.
     """
     try:
         application = connection.pragma("application_id")
         version = connection.pragma("user_version")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    except (apsw.NotADBError, apsw.CorruptError) as error:
+    except apsw.NotADBError as error:
         msg = f"{str(path)!r} is no journal: {error}; choose another path, or restore a backup"
         raise JournalError(msg) from error
+    except apsw.CorruptError as error:
+        msg = f"{str(path)!r} is damaged, or a part of it is missing: {error}; restore a backup"
+        raise JournalDamaged(msg) from error
     if application == 0 and version == 0 and tables == 0:
         return 0
     if application != APPLICATION_ID:
@@ -202,18 +208,32 @@ def version_of(connection: Database, path: Path) -> int:
     return int(version)
 
 
-def refuse_without_its_wal(connection: Database, path: Path, *, had_wal: bool) -> None:
+def refuse_without_its_wal(path: Path, vfs: str | None, *, accept_loss: bool) -> None:
     """Notice that the newest part of a journal that was not closed has gone.
 
+    It is looked at without a trace: an ordinary connection makes an empty ``-wal``, and the next
+    start would find that, and begin without what is missing.
+
     Args:
-        connection: open for writing.
-        path: of the journal.
-        had_wal: whether the file ``-wal`` was there before the connection was made.
+        path: of the journal, which has no file ``-wal``.
+        vfs: the name of an apsw VFS to open it through.
+        accept_loss: whether to go on without.
 
     Raises:
         JournalDamaged: it has.
+        JournalError: it is no journal that this version reads.
+        apsw.Error: SQLite cannot open it.
     """
-    if had_wal or connection.execute("SELECT value FROM about WHERE name = 'open'").get != 1:
+    is_being_made = path.with_name(f"{path.name}-journal").exists()
+    if is_being_made or not path.exists() or not path.stat().st_size:
+        return
+    connection = opened_at_rest(path, vfs)
+    try:
+        version = version_of(connection, path)
+        was_closed = not version or connection.execute(OPEN).get != 1
+    finally:
+        connection.close(force=True)
+    if accept_loss or was_closed:
         return
     msg = (
         f"the journal {str(path)!r} was not closed, and its newest part, {path.name + '-wal'!r}, "

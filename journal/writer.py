@@ -165,10 +165,10 @@ class Writer:
             apsw.Error: SQLite cannot open it.
         """
         wal = synced_wal(self._path)
+        if wal is None:
+            refuse_without_its_wal(self._path, self._vfs, accept_loss=self._accept_loss)
         connection = connect(self._path, self._synchronous, self._vfs)
         try:
-            if not self._accept_loss:
-                refuse_without_its_wal(connection, self._path, had_wal=wal is not None)
             if wal is not None:
                 refuse_damaged_wal(
                     *(connection, self._path, wal, self._synchronous),

@@ -130,7 +130,7 @@ MUTATIONS: Final = {
         "tests/journal/test_codec.py",
     ),
     "a missing -wal is not noticed": Mutation(
-        "journal/schema.py", "    if had_wal or ", "    if True or ", SQLITE
+        "journal/schema.py", "    if accept_loss or was_closed:", "    if True:", SQLITE
     ),
     "a damaged -wal is not noticed": Mutation(
         "journal/schema.py", "    if damage is None:", "    if True:", f"{WAL} -k refused"

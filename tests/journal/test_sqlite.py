@@ -369,6 +369,7 @@ async def test_what_is_no_journal_of_this_version_is_refused(
     with pytest.raises(JournalError, match=words):
         await journal_at(path).open()
     assert path.read_bytes() == before, "and it is not touched"
+    assert not path.with_name("journal.db-wal").exists(), "nor told to have one that it has not"
 
 
 async def test_another_programs_database_and_any_other_file_are_refused(path: Path) -> None:
@@ -379,6 +380,16 @@ async def test_another_programs_database_and_any_other_file_are_refused(path: Pa
         await journal_at(path).open()
     path.write_bytes(b"no database" * 500)
     with pytest.raises(JournalError, match="no journal"):
+        await journal_at(path).open()
+
+
+async def test_a_journal_that_was_cut_off_is_called_damaged(path: Path) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    await journal.close()
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(JournalDamaged, match=r"a part of it is missing.*restore a backup"):
         await journal_at(path).open()
 
 
@@ -413,8 +424,9 @@ async def test_a_journal_that_lost_its_newest_part_is_refused_unless_that_may_be
     await journal.close()
 
     bereft.with_name("journal.db-wal").unlink()
-    with pytest.raises(JournalDamaged, match=r"journal\.db-wal.*accept_loss=True"):
-        await journal_at(bereft).open()
+    for _ in ("at first", "and when a supervisor tries it again"):
+        with pytest.raises(JournalDamaged, match=r"journal\.db-wal.*accept_loss=True"):
+            await journal_at(bereft).open()
     journal = journal_at(bereft, accept_loss=True)
     await journal.open()
     assert await entries_of(journal) == []
