@@ -10,7 +10,7 @@ from ..messages.errors import JournalCorrupt, JournalError
 from .base import Commit
 from .inspect import Inspection
 from .place import ProcessLock, refuse_network
-from .writer import Snapshot, Writer
+from .writer import Lost, Snapshot, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,8 @@ def compact(
             writer.close()
     except JournalError:
         raise
-    except (apsw.Error, OSError) as error:
+    except (apsw.Error, OSError, Lost) as failed:
+        error = failed.__cause__ or failed if isinstance(failed, Lost) else failed
         hint = (
             f"make room for another {before} bytes on its disk, or use --no-vacuum"
             if isinstance(error, apsw.FullError)

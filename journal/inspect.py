@@ -136,6 +136,15 @@ class Inspection:
             return False
         return bool(self.connection.execute(OPEN).get == 1)
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether what is read is without the newest part, or without what is behind its damage.
+
+        Only known if nobody has it open; a process that has reads on behind a damage.
+        """
+        wal = None if self._rest is None else self._rest.wal
+        return self.lacks_its_wal or (wal is not None and wal.damage is not None)
+
     # --- sessions ---
 
     def count(self) -> int:

@@ -108,6 +108,20 @@ def _progress(words: str, total: int | None, *, json: bool) -> Generator[Callabl
         yield more
 
 
+def _warn(words: str) -> None:
+    Console(stderr=True).print(f"wavebreak: {words}", style="red", markup=False, soft_wrap=True)
+
+
+def _warn_of_loss(inspection: Inspection) -> bool:
+    """Say so if what is shown is not all that was written."""
+    if inspection.has_lost:
+        _warn(
+            f"the newest part of {str(inspection.path)!r} is missing or damaged, and this is "
+            "without it: `wavebreak journal check` says more"
+        )
+    return inspection.has_lost
+
+
 @journal_app.command
 def check(*, journal: At = WAVEBREAK_DB, fold: Flag = False, json: Flag = False) -> int:
     """Look whether a journal is whole. Ends with status 1 if it is not.
@@ -151,10 +165,14 @@ def stats(*, journal: At = WAVEBREAK_DB, largest: int = 10, json: Flag = False) 
         largest: how many of the largest sessions to name.
         json: answer in JSON.
     """
+    if largest < 0:
+        msg = f"--largest {largest}: give 0 or more"
+        raise JournalError(msg)
     with (
         Inspection(journal, _Machine()) as inspection,
         _progress("sessions", inspection.count(), json=json) as progress,
     ):
+        _warn_of_loss(inspection)
         counted = stats_of(inspection, largest=largest, progress=progress)
     named = [{**one.key._asdict(), "rows": one.rows, "bytes": one.bytes} for one in counted.largest]
     _say({**counted._asdict(), "largest": named}, stats_tables(counted), json=json)
@@ -185,6 +203,7 @@ def show(
         msg = f"--last {last}: give a number of turns, 0 for all"
         raise JournalError(msg)
     with Inspection(journal, _Machine()) as inspection:
+        _warn_of_loss(inspection)
         shown = timeline_of(inspection, SessionKey(tenant, session), turns=last)
     now = shown.now._asdict() if shown.now is not None else {}
     now.pop("state", None)
@@ -208,7 +227,7 @@ def export_command(
     journal: At = WAVEBREAK_DB,
     json: Flag = False,
 ) -> int:
-    """Write a journal, or one session of it, as JSON lines. Ends with status 1 if a row is damaged.
+    """Write a journal, or one session of it, as JSON lines. Ends with status 1 if not all is there.
 
     Args:
         session: the session's id; all sessions if not given.
@@ -226,12 +245,12 @@ def export_command(
         total = _count(inspection) if session is None else 1
         with _progress("sessions", total, json=json) as progress, _output(to) as out:
             done = export(inspection, out, chosen, progress=progress)
+        is_less = _warn_of_loss(inspection)
     if to is not None:
         _say({"to": str(to), **done._asdict()}, [Text(f"{_rows(done)} written to {to}")], json=json)
     if done.damaged:
-        words = f"wavebreak: {done.damaged} rows are damaged: `wavebreak journal check` says which"
-        Console(stderr=True).print(words, style="red", markup=False, soft_wrap=True)
-    return 1 if done.damaged else 0
+        _warn(f"{done.damaged} rows are damaged: `wavebreak journal check` says which")
+    return 1 if done.damaged or is_less else 0
 
 
 @contextlib.contextmanager
@@ -262,6 +281,9 @@ def import_command(file: Path, /, *, journal: At = WAVEBREAK_DB, json: Flag = Fa
         json: answer in JSON.
     """
     is_input = str(file) == "-"
+    if not is_input and not file.is_file():
+        msg = f"there is no export {str(file)!r}: give what `wavebreak journal export` wrote"
+        raise JournalError(msg)
     with (
         contextlib.nullcontext(sys.stdin.buffer) if is_input else file.open("rb") as lines,
         _progress("sessions", None, json=json) as progress,

@@ -20,7 +20,7 @@ from wavebreak import cli as command_line
 from wavebreak.journal.codec import checksum_of
 from wavebreak.journal.database import opened
 from wavebreak.journal.inspect import Inspection
-from wavebreak.journal.writer import Writer
+from wavebreak.journal.writer import Lost, Writer
 from wavebreak.testing import RecordingDeliver, gate
 
 from .processes import BOT, served, wavebreak
@@ -278,6 +278,11 @@ def test_a_newest_part_that_is_gone_or_damaged_is_told(
     (problem,) = (problem for problem in answer["problems"] if problem["where"] == "wal")
     assert ("frame 21" if flipped else "is missing") in problem["what"]
     assert "accept_loss" in problem["do"]
+    # Who looks otherwise is told that this is not all, and an export is not taken for a whole one.
+    for arguments, wanted in ((("stats",), {0}), (("show", "s1"), {0, 1}), (("export",), {1})):
+        status, said = journal(*arguments, "-j", left)
+        assert "missing or damaged, and this is without it" in said
+        assert status in wanted
     assert traces(left.parent) == before
 
 
@@ -293,7 +298,7 @@ def test_a_file_that_sqlite_cannot_read_is_told_and_the_rest_is_looked_at(
     assert status == 1
     assert any(problem["where"] == "file" for problem in answer["problems"])
     # And the others do not end in a traceback, either.
-    for command in ("stats", "export"):
+    for command in ("stats", "export", "compact"):
         status, _ = journal(command, "-j", closed)
         assert status in {0, 1}
 
@@ -612,6 +617,18 @@ def test_half_an_export_makes_no_journal(
     assert set(traces(copy.parent)) <= {"copy.db-lock"}
 
 
+def test_an_export_that_is_not_there_and_a_number_that_cannot_be_are_named(
+    closed: Path, tmp_path: Path, journal: Journal
+) -> None:
+    status, said = journal("import", tmp_path / "a.jsonl", "-j", tmp_path / "new.db")
+    assert status == 1
+    assert "there is no export" in said
+    assert not (tmp_path / "new.db-lock").exists()
+    status, said = journal("stats", "--largest", "-1", "-j", closed)
+    assert status == 1
+    assert "--largest -1: give 0 or more" in said
+
+
 def test_nothing_is_written_over(closed: Path, tmp_path: Path, journal: Journal) -> None:
     file = tmp_path / "a.jsonl"
     _export(closed, file, journal)
@@ -709,6 +726,20 @@ def test_a_disk_without_room_is_told_and_nothing_is_lost(
     assert "--no-vacuum" in said
     assert journal("check", "--fold", "-j", closed)[0] == 0
     assert journal("compact", "--no-vacuum", "-j", closed)[0] == 0
+
+
+def test_a_disk_that_fails_while_it_is_compacted_is_told(
+    closed: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Writer, items: object) -> None:
+        raise Lost from apsw.IOError("disk I/O error")
+
+    monkeypatch.setattr(Writer, "write", fail)
+    status, said = journal("compact", "-j", closed)
+    assert status == 1
+    assert "cannot be compacted: disk I/O error; nothing is lost" in said
+    monkeypatch.undo()
+    assert journal("check", "--fold", "-j", closed)[0] == 0
 
 
 async def test_a_journal_of_which_sessions_were_erased_is_whole_and_so_is_what_begins_anew(
