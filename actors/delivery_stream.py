@@ -164,8 +164,9 @@ class HeldDelivery:
 
 
 def _is_delay(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value <= LARGEST
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value <= LARGEST
 
 
 class DeliveryStream:

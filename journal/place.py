@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 from ..messages.errors import JournalError, JournalLocked
 
@@ -102,6 +104,8 @@ class ProcessLock:
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         self._file = file
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_not_in_child, ref(self)))
 
     def holder(self) -> str | None:
         """Who has the lock: a process's number, or an empty text; None if nobody has it.
@@ -127,6 +131,16 @@ class ProcessLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _not_in_child(lock: ref[ProcessLock]) -> None:
+    """A process that was forked does not have the lock, nor keep it when the one that has it ends.
+
+    A pool's workers live on for long when the process that they work for is killed.
+    """
+    held = lock()
+    if held is not None:
+        held.give_back()
 
 
 def _written_in(file: FileIO) -> str:

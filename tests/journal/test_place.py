@@ -76,3 +76,29 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
         process.kill()
     lock.take()
     lock.give_back()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_lock_is_not_kept_by_what_its_process_has_forked(tmp_path: Path) -> None:
+    forks = (
+        "import os, sys; from pathlib import Path\n"
+        "from wavebreak.journal.place import ProcessLock\n"
+        "lock = ProcessLock(Path(sys.argv[1])); lock.take()\n"
+        "if os.fork() == 0: print('forked', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    lock = ProcessLock(tmp_path / "j.db")
+    with subprocess.Popen(
+        [sys.executable, "-c", forks, str(tmp_path / "j.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"forked\n"
+        with pytest.raises(JournalLocked, match=f"process {process.pid}"):
+            lock.take()
+        process.kill()
+        process.wait()
+        lock.take()  # the other one lives: its input is not at its end
+        lock.give_back()
