@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -33,8 +34,22 @@ Patch = Callable[[], AbstractContextManager[Any]]
 
 
 def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
-    """Replace ``owner.name`` by what ``make`` makes of it; it has to be there."""
-    return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
+    """Replace ``owner.name`` by what ``make`` makes of it; it has to be there, and to fit.
+
+    One that is not called as it is now would break everything, and be found for that.
+    """
+
+    def patch() -> AbstractContextManager[Any]:
+        whole = getattr(owner, name)
+        broken = make(whole)
+        if callable(whole):
+            given = inspect.signature(whole).parameters.values()
+            inspect.signature(broken).bind(
+                *[one for one in given if one.kind is one.POSITIONAL_OR_KEYWORD]
+            )
+        return mock.patch.object(owner, name, broken)
+
+    return patch
 
 
 def in_table(command: type, **clauses: Any) -> Patch:
@@ -176,19 +191,19 @@ def loses_a_wake_up(_pop: Any) -> Any:
 
 
 def forgets_the_log(take_over: Any) -> Any:
-    def taken(self: Ledger, log: Any, previous: Any) -> None:
-        del log
-        take_over(self, (), previous)
+    def taken(self: Ledger, log: Any, done: Any) -> None:
+        del log, done
+        take_over(self, (), ())
 
     return taken
 
 
-def forgets_the_chain(take_over: Any) -> Any:
-    def taken(self: Ledger, log: Any, previous: Any) -> None:
+def forgets_the_chain(begin: Any) -> Any:
+    def begun(self: Ledger, log: Any, previous: Any, unknown: Any, senders: Any) -> None:
         del previous
-        take_over(self, log, None)
+        begin(self, log, None, unknown, senders)
 
-    return taken
+    return begun
 
 
 def does_it_at_once(_when_durable: Any) -> Any:
@@ -233,9 +248,9 @@ def makes_it_again(settled: Any) -> Any:
 
 
 def cancels_the_interrupted(end: Any) -> Any:
-    def ended(draft: Any, outcome: TurnOutcome, reason: Any, *rest: Any) -> None:
+    def ended(draft: Any, records: Any, outcome: TurnOutcome, reason: Any, *rest: Any) -> None:
         running = draft.running
-        end(draft, outcome, reason, *rest)
+        end(draft, records, outcome, reason, *rest)
         if outcome is TurnOutcome.INTERRUPTED:
             turns.end_all(draft, running, running.messages, MessageStatus.CANCELLED, reason)
 
@@ -243,25 +258,29 @@ def cancels_the_interrupted(end: Any) -> Any:
 
 
 def stops_what_is_interrupted(end: Any) -> Any:
-    def ended(draft: Any, outcome: TurnOutcome, *rest: Any) -> None:
-        end(draft, TurnOutcome.STOPPED, *rest)
+    def ended(draft: Any, records: Any, outcome: TurnOutcome, *rest: Any) -> None:
+        end(draft, records, TurnOutcome.STOPPED, *rest)
         del outcome
 
     return ended
 
 
 def passes_on_nothing(_partial: Any) -> Any:
-    def nothing(running: Any, previous: Any, reason: Any, draft: Any) -> PartialResults:
-        del running, previous
+    def nothing(
+        running: Any, records: Any, previous: Any, reason: Any, draft: Any
+    ) -> PartialResults:
+        del running, records, previous
         return PartialResults(reason=reason, draft=draft)
 
     return nothing
 
 
 def forgets_the_turn_before(partial: Any) -> Any:
-    def of_this_turn_only(running: Any, previous: Any, reason: Any, draft: Any) -> Any:
+    def of_this_turn_only(
+        running: Any, records: Any, previous: Any, reason: Any, draft: Any
+    ) -> Any:
         del previous
-        return partial(running, None, reason, draft)
+        return partial(running, records, None, reason, draft)
 
     return of_this_turn_only
 

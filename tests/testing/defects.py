@@ -197,7 +197,7 @@ DEFECTS = (
     ),
     Defect(
         "the ledger is not consulted after an interruption",
-        replaced(Ledger, "_take_over", forgets_the_chain),
+        replaced(Ledger, "__init__", forgets_the_chain),
     ),
     Defect("ack before commit", replaced(Releases, "when_durable", does_it_at_once)),
     Defect("events before their commit", replaced(Releases, "after", releases_at_once)),
