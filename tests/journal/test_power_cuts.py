@@ -17,7 +17,7 @@ from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import Run
 
 from .disks import Disk
-from .writing import ANN, BEN, accepted, durable, ended, journal_at
+from .writing import ANN, BEN, accepted, durable, ended, entries_of, journal_at
 
 MESSAGES = 30
 
@@ -112,6 +112,24 @@ async def _missing_on(journal: SqliteJournal, known: dict[SessionKey, int]) -> i
         assert state.position % 2 == 0, "what was appended as one is there as one"
     await journal.close()
     return missing
+
+
+async def test_what_was_acknowledged_is_there_after_a_power_cut(tmp_path: Path) -> None:
+    chance = random.Random(1)  # noqa: S311
+    with Disk() as disk:
+        journal = journal_at(tmp_path / "journal.db", vfs=disk.name)
+        await journal.open()
+        for position in range(1, 8):
+            await durable(journal.append(ANN, [accepted(ANN, position)]))
+            (tmp_path / str(position)).mkdir()
+            disk.cut(chance, tmp_path / str(position))
+        await journal.close()
+    for position in range(1, 8):
+        with Disk() as disk:
+            after = journal_at(tmp_path / str(position) / "journal.db", vfs=disk.name)
+            await after.open()
+            assert len(await entries_of(after)) == position
+            await after.close()
 
 
 @pytest.mark.slow
