@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from loguru import logger
@@ -104,7 +105,7 @@ class Outbound:
             logger.warning("deliver did not end when it was cancelled")
 
 
-class OutboundActor(AsyncioActor):
+class OutboundActor(AsyncioActor, ABC):
     """Queues deliveries, in order for each session, and tells the sessions how they ended.
 
     What the actor had under way when it died, its next life goes on with.
@@ -135,17 +136,17 @@ class OutboundActor(AsyncioActor):
         self._queues = outbound.queues
         self._delivered = outbound.delivered
 
+    @abstractmethod
     def _is_due(self, key: SessionKey) -> None:
         """A session has its first delivery on the way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self, key: SessionKey) -> None:
         """A session has nothing on the way any more: it was deleted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rest(self) -> None:
         """This life of the actor ends: begin nothing more."""
-        raise NotImplementedError
 
     def _take(self, message: HandOver) -> None:
         """Queue a delivery behind those of its session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from wavebreak import (
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 LONG = 1000.0
 """Virtual seconds after which something is said to hang."""
+
+
+async def swallow_until(enough: asyncio.Event) -> None:
+    """Be at work that cannot be cancelled, until somebody says that it is enough."""
+    while not enough.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await enough.wait()
 
 
 class Answers:

@@ -26,6 +26,7 @@ from wavebreak import (
 from wavebreak.testing import RecordingDeliver, gate
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -175,12 +176,8 @@ async def test_an_agent_that_swallows_its_cancellation_is_abandoned_and_starts_n
     refused: list[object] = []
 
     async def agent(turn: Turn) -> str:
-        while turn.number == 1 and not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
         if turn.number == 1:
+            await swallow_until(enough)
             refused.extend((turn.say("still here"), turn.delta("still here")))
             for act in (turn.wave(look()), turn.step(lambda: 1, key="one")):
                 with pytest.raises(TurnInterrupted):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +35,7 @@ from wavebreak.messages.errors import JournalCorrupt
 from wavebreak.testing import gate
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -163,9 +163,7 @@ async def test_a_stop_is_answered_within_its_bound_whatever_swallows_its_cancell
     enough, blocked = asyncio.Event(), gate("blocked")
 
     async def swallow() -> str:
-        while not enough.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await enough.wait()
+        await swallow_until(enough)
         return "I am still here"
 
     @tool(effect="read")

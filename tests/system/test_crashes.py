@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +23,7 @@ from wavebreak import (
 from wavebreak.testing import RecordingDeliver, gate
 
 from .auditing import Audit
-from .conversing import Answers, Trouble, agent_of, check_answers, conversation
+from .conversing import Answers, Trouble, agent_of, check_answers, conversation, swallow_until
 
 if TYPE_CHECKING:
     from wavebreak.actors.mailbox import Envelope
@@ -294,9 +293,7 @@ async def test_a_supervisor_survives_a_runtime_whose_session_is_gone() -> None:
     enough = asyncio.Event()
 
     async def agent(turn: Turn) -> str:
-        while turn.text == "a" and not enough.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await enough.wait()
+        await swallow_until(enough)
         return turn.text
 
     async with ActorSystem(agent, session_actor=Leaving) as system, asyncio.timeout(LONG):

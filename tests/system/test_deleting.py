@@ -33,6 +33,8 @@ from wavebreak.messages.ids import SessionKey
 from wavebreak.messages.model import Frozen
 from wavebreak.testing import FailingJournal, RecordingDeliver, SimulatedDisk, gate
 
+from .conversing import swallow_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -200,11 +202,7 @@ async def test_an_agent_that_does_not_end_is_abandoned_after_its_grace() -> None
     enough = asyncio.Event()
 
     async def stubborn(turn: Turn) -> str:
-        while not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
+        await swallow_until(enough)
         return turn.text
 
     journal = MemoryJournal()

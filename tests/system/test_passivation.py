@@ -36,6 +36,7 @@ from wavebreak.supervisors.life import kill
 from wavebreak.testing import RecordingDeliver, gate
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from wavebreak import Delivery, Report, Session
@@ -188,11 +189,7 @@ async def test_a_session_is_not_let_go_while_an_agent_that_was_abandoned_has_not
     enough = asyncio.Event()
 
     async def agent(turn: Turn) -> str:
-        while not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
+        await swallow_until(enough)
         return turn.text
 
     async with ActorSystem(agent, idle_after=IDLE) as system, asyncio.timeout(LONG):

@@ -30,6 +30,7 @@ from wavebreak.messages.commands import Progress, RuntimeExit
 from wavebreak.testing import RecordingDeliver
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -326,11 +327,7 @@ async def test_the_end_of_the_old_turn_removes_nothing_of_the_new_one() -> None:
 
     async def agent(turn: Turn) -> str:
         if turn.number == 1:
-            while not let_go.is_set():
-                try:
-                    await let_go.wait()
-                except asyncio.CancelledError:
-                    continue
+            await swallow_until(let_go)
             turn.say("I am still here")
             await turn.wave(work("of the old turn"))
         (done,) = await turn.wave(work("of the new turn"))

@@ -22,6 +22,8 @@ from wavebreak.actors.exit import ExitKind
 from wavebreak.messages.ids import SessionKey
 from wavebreak.supervisors.policy import Action
 
+from .conversing import swallow_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,11 +80,7 @@ async def test_a_runtime_that_is_given_up_at_its_deadline_is_told_and_told_again
 
     async def agent(turn: Turn) -> str:
         await turn.one(book("a room"))
-        while not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
+        await swallow_until(enough)
         return "late"
 
     reports: list[Report] = []

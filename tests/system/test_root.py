@@ -38,6 +38,7 @@ from wavebreak.supervisors.runtime_supervisor import RuntimeSupervisor
 from wavebreak.testing import RecordingDeliver, gate
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,11 +119,7 @@ async def test_a_call_of_a_runtime_that_was_ended_by_force_is_not_started_again(
     @tool
     async def book() -> str:
         started.append(1)
-        while not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
+        await swallow_until(enough)
         return "booked"
 
     async def agent(turn: Turn) -> str:

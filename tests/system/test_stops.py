@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -27,6 +26,7 @@ from wavebreak import (
 from wavebreak.testing import gate
 
 from .auditing import Audit
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,17 +95,12 @@ class Stoppable:
         await self.loads.wait()
         return recorded
 
-    async def _swallow(self) -> None:
-        while not self.enough.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.enough.wait()
-
     async def _agent(self, turn: Turn) -> str:
         if turn.number > 1:
             return turn.text
         match turn.text:
             case "stopping now":
-                await self._swallow()
+                await swallow_until(self.enough)
             case "in a wave" | "stopping":
 
                 @tool

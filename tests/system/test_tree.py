@@ -29,6 +29,7 @@ from wavebreak import (
 from wavebreak.testing import RecordingDeliver, gate
 
 from ..journal.disks import Disk
+from .conversing import swallow_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,11 +147,7 @@ async def test_a_runtime_that_nobody_waits_for_any_more_is_told_as_abandoned() -
     enough = asyncio.Event()
 
     async def agent(turn: Turn) -> str:
-        while not enough.is_set():
-            try:
-                await enough.wait()
-            except asyncio.CancelledError:
-                continue
+        await swallow_until(enough)
         return turn.text
 
     async with ActorSystem(agent) as system:

@@ -203,11 +203,20 @@ class Cell(NamedTuple):
     happened: tuple[type[Event], ...] = ()
 
 
+Row = dict[Status, Cell | type[WavebreakError]]
+
+
+def noted_everywhere(kind: type[Event]) -> Row:
+    """What is noted in each status, and leads to no other; one that is not read has no notes."""
+    unread = FAILED, RECOVERING
+    return {status: Cell(status, () if status in unread else (kind,)) for status in Status}
+
+
 CUT_SHORT = (ExecutionCancelled, CancellationHandled, TurnEnded)
 CUT_OFF = (StopRequested, *CUT_SHORT)
 WAVE_ENDS = (CallEnded, WaveEnded)
 
-CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
+CELLS: dict[type, Row] = {
     AfterWave: {
         IDLE: Cell(RUNNING, (MessageAccepted, TurnStarted)),
         COLLECTING: Cell(COLLECTING, (MessageAccepted, WindowExtended)),
@@ -353,33 +362,9 @@ CELLS: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
         FAILED: Cell(FAILED),
         RECOVERING: Cell(RECOVERING),
     },
-    DeliveryDone: {
-        IDLE: Cell(IDLE, (DeliveryEnded,)),
-        COLLECTING: Cell(COLLECTING, (DeliveryEnded,)),
-        RUNNING: Cell(RUNNING, (DeliveryEnded,)),
-        STOPPING: Cell(STOPPING, (DeliveryEnded,)),
-        CLOSING: Cell(CLOSING, (DeliveryEnded,)),
-        FAILED: Cell(FAILED),
-        RECOVERING: Cell(RECOVERING),
-    },
-    Heard: {
-        IDLE: Cell(IDLE, (events.Heard,)),
-        COLLECTING: Cell(COLLECTING, (events.Heard,)),
-        RUNNING: Cell(RUNNING, (events.Heard,)),
-        STOPPING: Cell(STOPPING, (events.Heard,)),
-        CLOSING: Cell(CLOSING, (events.Heard,)),
-        FAILED: Cell(FAILED),
-        RECOVERING: Cell(RECOVERING),
-    },
-    Courtesy: {
-        IDLE: Cell(IDLE, (CourtesySaid,)),
-        COLLECTING: Cell(COLLECTING, (CourtesySaid,)),
-        RUNNING: Cell(RUNNING, (CourtesySaid,)),
-        STOPPING: Cell(STOPPING, (CourtesySaid,)),
-        CLOSING: Cell(CLOSING, (CourtesySaid,)),
-        FAILED: Cell(FAILED),
-        RECOVERING: Cell(RECOVERING),
-    },
+    DeliveryDone: noted_everywhere(DeliveryEnded),
+    Heard: noted_everywhere(events.Heard),
+    Courtesy: noted_everywhere(CourtesySaid),
     Shutdown: {
         IDLE: Cell(IDLE, (MessageEnded, MessageEnded)),
         COLLECTING: Cell(CLOSING, (StopRequested, MessageEnded, MessageEnded, MessageEnded)),
@@ -515,7 +500,7 @@ def undoing(*, closes: bool = False) -> Driver:
     return driver
 
 
-UNDOING: dict[type, dict[Status, Cell | type[WavebreakError]]] = {
+UNDOING: dict[type, Row] = {
     **{row: {STOPPING: Cell(STOPPING), CLOSING: Cell(CLOSING)} for row in TABLE},
     **{
         policy: {STOPPING: Cell(STOPPING, (MessageAccepted,)), CLOSING: SystemClosed}
