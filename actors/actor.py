@@ -18,7 +18,7 @@ from ..messages.errors import ActorError
 from .exit import NORMAL, AskFailed, Exit, ExitKind
 from .future import Future
 from .living import Living
-from .mailbox import Envelope, Mailbox, running_on
+from .mailbox import Envelope, Mailbox
 from .reference import LoopActorRef, StopEvent, StopOf
 from .steps import begin, call, is_awaitable
 
@@ -242,10 +242,7 @@ class AsyncioActor(pykka.Actor):
     def _start_actor_loop(self) -> None:
         self._actor_context = contextvars.copy_context()
         self.lifecycle = Lifecycle.STARTING
-        if running_on(self._loop):
-            self._loop.call_soon(self._actor_loop_setup, context=self._actor_context)
-        else:
-            self._loop.call_soon_threadsafe(self._actor_loop_setup, context=self._actor_context)
+        self._actor_living.due(self._loop).add(self)
 
     def _actor_start_here(self) -> None:
         """Begin at once, for actors that are started on their loop by another one of ours."""
@@ -413,7 +410,14 @@ class AsyncioActor(pykka.Actor):
         """Begin to read. From here on nothing of an idle actor waits anywhere: it is called."""
         self.lifecycle = Lifecycle.RUNNING
         self._actor_busy = False
-        self.actor_inbox.attach(AsyncioActor._actor_pump, self._actor_context, self)
+        self.actor_inbox.attach(self._actor_living.due(self._loop), None, self)
+
+    def _actor_called(self) -> None:
+        """Have a turn of the loop, in our context: there is something to do."""
+        if self.lifecycle is Lifecycle.STARTING:
+            self._actor_loop_setup()
+        else:
+            self._actor_pump()
 
     def _actor_pump(self) -> None:
         """Handle what waits, and come again later if that is much.
@@ -422,7 +426,7 @@ class AsyncioActor(pykka.Actor):
         mailbox, from here, or at the end of the message that takes its time.
         """
         if self._actor_take(BURST):
-            self._loop.call_soon(self._actor_pump, context=self._actor_context)
+            self._actor_living.due(self._loop).add(self)
 
     def _actor_take(self, limit: int) -> bool:
         """Handle what waits, up to a limit or a message that takes its time.

@@ -6,6 +6,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from .due import Due
+
 A = TypeVar("A")
 
 
@@ -16,10 +18,11 @@ class Living(Generic[A]):
     threads share is a dict, whose single operations are atomic.
     """
 
-    __slots__ = ("_by_loop",)
+    __slots__ = ("_by_loop", "_due")
 
     def __init__(self) -> None:
         self._by_loop: dict[AbstractEventLoop, set[A]] = {}
+        self._due: dict[AbstractEventLoop, Due] = {}
 
     def add(self, loop: AbstractEventLoop, actor: A) -> Iterable[A]:
         """Keep an actor alive.
@@ -34,22 +37,31 @@ class Living(Generic[A]):
         self._by_loop[loop] = {actor}
         return self._orphans()
 
+    def due(self, loop: AbstractEventLoop) -> Due:
+        """Give those of a loop that are to be called; from any thread."""
+        due = self._due.get(loop)
+        return self._due.setdefault(loop, Due(loop)) if due is None else due
+
     def discard(self, loop: AbstractEventLoop, actor: A) -> None:
         """Let go of an actor, and of the loop with its last one."""
         living = self._by_loop.get(loop)
         if living is not None:
             living.discard(actor)
             if not living:
-                self._by_loop.pop(loop, None)
+                self.forget(loop)
 
     def forget(self, loop: AbstractEventLoop) -> None:
         """Let go of all actors of a loop that nobody is to hear of: its process was killed."""
         self._by_loop.pop(loop, None)
+        self._due.pop(loop, None)
 
     def on(self, loop: AbstractEventLoop) -> int:
         """Count the actors that live on a loop."""
         return len(self._by_loop.get(loop, ()))
 
     def _orphans(self) -> list[A]:
+        for loop in list(self._due):
+            if loop.is_closed():
+                self._due.pop(loop, None)
         closed = [loop for loop in list(self._by_loop) if loop.is_closed()]
         return [actor for loop in closed for actor in self._by_loop.pop(loop, ())]

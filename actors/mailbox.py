@@ -13,6 +13,7 @@ import pykka
 from pykka._envelope import Envelope as PykkaEnvelope
 
 from ..messages.errors import MailboxFull
+from .due import Due
 
 if TYPE_CHECKING:
     import asyncio
@@ -113,8 +114,8 @@ class Mailbox:
         self.queue: deque[Any] | None = None  # what is told in a burst, and what is put behind that
         # How many ordinary messages still find room, but for those in the queue.
         self.room = sys.maxsize if capacity is None else capacity
-        self._wake: Callable[..., object] | None = None
-        self._reader: object = None
+        self._wake: Callable[[], object] | Due | None = None
+        self._reader: Any = None
         self._context: Context | None = None
         # Whether the reader knows that something waits: set when it is woken, cleared when it
         # got None. In between it needs no further wake-up.
@@ -132,16 +133,16 @@ class Mailbox:
         return self._closed
 
     def attach(
-        self, wake: Callable[..., object], context: Context | None, reader: object = None
+        self, wake: Callable[[], object] | Due, context: Context | None, reader: Any = None
     ) -> None:
         """Let an actor begin to read; it is woken at once if something waits.
 
         Args:
-            wake: called on the loop when something has come. A reader that was woken owes
-                ``pop`` until it gets None, and is not woken again before.
+            wake: called on the loop when something has come, or where the reader is noted
+                then. A reader that was woken owes ``pop`` until it gets None, and is not woken
+                again before.
             context: the context variables to call it with.
-            reader: what to call it with, if anything; so an actor gives a function of its class,
-                and there is no bound method for each.
+            reader: the actor that is to be noted, if it is one.
 
         Raises:
             pykka.ActorDeadError: the mailbox is closed.
@@ -259,14 +260,15 @@ class Mailbox:
             queue.extend(late)
             return found
 
-    def _summon(self, wake: Callable[..., object]) -> None:
+    def _summon(self, wake: Callable[[], object] | Due) -> None:
         """Have the loop call the reader; the lock is held."""
-        args = () if self._reader is None else (self._reader,)
         try:
-            if running_on(self.loop):
-                self.loop.call_soon(wake, *args, context=self._context)
+            if isinstance(wake, Due):
+                wake.add(self._reader)
+            elif running_on(self.loop):
+                self.loop.call_soon(wake, context=self._context)
             else:
-                self.loop.call_soon_threadsafe(wake, *args, context=self._context)
+                self.loop.call_soon_threadsafe(wake, context=self._context)
         except RuntimeError as error:
             if not self.loop.is_closed():
                 raise

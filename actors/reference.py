@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
 
 import pykka
 from loguru import logger
@@ -256,17 +256,11 @@ class LoopActorRef(pykka.ActorRef[A]):
         return stopped.get(timeout=timeout) if block else stopped
 
     def _request_stop(self) -> Future[bool]:
-        stopped = Future[bool](self.actor_inbox.loop)
-        if self._exit is not None:
+        stopped = _Stopped(self.actor_inbox.loop)
+        # The end is waited for, not an answer: it comes too for who asks while the actor stops.
+        if self._watch(stopped) is not None:
             stopped.set(False)
             return stopped
-
-        def ended(notice: Notice) -> None:
-            if isinstance(notice, Exit):
-                stopped.try_set(True)
-
-        # The end is waited for, not an answer: it comes too for who asks while the actor stops.
-        self.watch(ended)
         try:
             if not self._stopped:
                 # Not bounded: a full mailbox must not keep an actor from being stopped.
@@ -297,11 +291,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         Returns:
             a function to stop watching with.
         """
-        with self._lock:
-            ended = self._exit
-            if ended is None:
-                before = _all(self._watchers)
-                self._watchers = _Several((*before, callback)) if before else callback
+        ended = self._watch(callback)
         if ended is not None:
             _notify(callback, ended)
         watches = True
@@ -314,6 +304,14 @@ class LoopActorRef(pykka.ActorRef[A]):
                     self._watchers = _without(callback, _all(self._watchers))
 
         return unwatch
+
+    def _watch(self, callback: Watcher) -> Exit | None:
+        """Have a callback told of what happens from now on; gives the end if that has come."""
+        with self._lock:
+            if self._exit is None:
+                before = self._watchers
+                self._watchers = callback if before is None else _Several((*_all(before), callback))
+            return self._exit
 
     # --- for who has no more time to wait for it; on the loop's thread ---------------------------
 
@@ -371,13 +369,26 @@ class StopOf(_ActorStop):
         ref: who is to stop.
     """
 
-    ref: LoopActorRef[Any]
+    __slots__ = ()
 
     def __new__(cls, ref: LoopActorRef[Any]) -> Self:
-        """Make it the way tuples are made."""
-        stop = super().__new__(cls)
-        stop.ref = ref
-        return stop
+        """Make it the way tuples are made: the reference is all that is in it."""
+        return tuple.__new__(cls, (ref,))  # pyright: ignore[reportUnknownMemberType] - object's
+
+    @property
+    def ref(self) -> LoopActorRef[Any]:
+        """Who is to stop."""
+        return cast("tuple[LoopActorRef[Any]]", self)[0]
+
+
+class _Stopped(Future[bool]):
+    """What ``stop`` gives; it watches by itself."""
+
+    __slots__ = ()
+
+    def __call__(self, notice: Notice) -> None:
+        if isinstance(notice, Exit):
+            self.try_set(True)
 
 
 class StopEvent(threading.Event):
