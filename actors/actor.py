@@ -18,7 +18,7 @@ from ..messages.errors import ActorError
 from .exit import NORMAL, AskFailed, Exit, ExitKind
 from .future import Future
 from .living import Living
-from .mailbox import Envelope, Mailbox
+from .mailbox import Envelope, Mailbox, running_on
 from .reference import LoopActorRef, StopEvent, StopOf
 from .steps import begin, call, is_awaitable
 
@@ -137,13 +137,16 @@ class AsyncioActor(pykka.Actor):
             loop = self._actor_given_loop() if mailbox is None else mailbox.loop
         self._loop = loop
         self._actor_owns_mailbox = mailbox is None
-        self.actor_inbox = Mailbox(loop, capacity=self.capacity) if mailbox is None else mailbox
+        if mailbox is None:
+            lock = self._actor_living.due(loop).lock
+            mailbox = Mailbox(loop, capacity=self.capacity, lock=lock)
+        self.actor_inbox = mailbox
         self.lifecycle = Lifecycle.NEW
         self.dead_letters = 0
         # Whether it cannot take a message: before it runs, while one is handled, and at the end.
         self._actor_busy = True
         self._actor_task: asyncio.Task[None] | None = None
-        self._actor_ref = LoopActorRef(self, self.actor_inbox)
+        self._actor_ref = LoopActorRef(self, mailbox)
 
     def _actor_given_loop(self) -> asyncio.AbstractEventLoop:
         """Find the loop that ``start`` left here before ``__init__``, or the running one."""
@@ -358,6 +361,19 @@ class AsyncioActor(pykka.Actor):
                 return False
         return not (self._actor_busy or self.actor_inbox.pending)
 
+    def _actor_help(self) -> None:
+        """Handle now what waits, for somebody on our loop who can do nothing but wait for it.
+
+        It is handled at the next turn of the loop anyway. All who wait share what may be done
+        before that, so nobody holds up the loop by asking again and again.
+        """
+        due = self._actor_living.due(self._loop)
+        if due.spare and not self._actor_busy and running_on(self._loop):
+            try:
+                due.spare = self._actor_context.run(self._actor_take, due.spare)
+            except RuntimeError:
+                return  # our context is entered further down the stack; nothing was done yet
+
     def hand(self, message: object) -> None:
         """Give the actor a message on its loop's thread: it handles it now, if it is free.
 
@@ -425,29 +441,38 @@ class AsyncioActor(pykka.Actor):
         Whenever something waits and the actor is free, a call of this is on its way: by the
         mailbox, from here, or at the end of the message that takes its time.
         """
-        if self._actor_take(BURST):
-            self._actor_living.due(self._loop).add(self)
+        left = BURST
+        while True:
+            left = self._actor_take(left)
+            if self._actor_busy:
+                return
+            if not left:
+                self._actor_living.due(self._loop).add(self)
+                return
+            envelope = self.actor_inbox.pop()
+            if envelope is None:
+                return
+            self._actor_receive(envelope)
 
-    def _actor_take(self, limit: int) -> bool:
+    def _actor_take(self, limit: int) -> int:
         """Handle what waits, up to a limit or a message that takes its time.
 
         Returns:
-            whether it was the limit.
+            how much of the limit is left.
         """
         inbox = self.actor_inbox
-        while limit:
-            if self._actor_busy:
-                return False
+        while limit and not self._actor_busy:
             queue = inbox.queue
             if queue and inbox.first is None and self._actor_is_plain:
                 limit = self._actor_take_told(queue, limit)
-                continue
-            envelope = inbox.pop()
-            if envelope is None:
-                return False
-            self._actor_receive(envelope)
-            limit -= 1
-        return not self._actor_busy
+            elif queue or inbox.first is not None:
+                envelope = inbox.pop()
+                if envelope is not None:
+                    self._actor_receive(envelope)
+                limit -= 1
+            else:
+                break
+        return limit
 
     def _actor_take_told(self, queue: deque[Any], limit: int) -> int:
         """Handle what was told in a burst, as far as the first that is not just that.

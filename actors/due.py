@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] - raises nothing
 from collections import deque
 from typing import TYPE_CHECKING
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from .actor import AsyncioActor
+
+
+SPARE = 64
+"""How many messages are handled for those who await an answer, in one turn of the loop."""
 
 
 class Due:
@@ -23,10 +28,14 @@ class Due:
         loop: the loop that they live on.
     """
 
-    __slots__ = ("_actors", "_context", "_is_called", "_loop")
+    __slots__ = ("_actors", "_context", "_is_called", "_loop", "lock", "spare")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
+        self.lock = threading.RLock()
+        """For the mailboxes of the actors: one for each would be 80 bytes of every actor."""
+        self.spare = SPARE
+        """How many messages may be handled yet, before the next turn, for those who wait."""
         self._actors: deque[AsyncioActor] = deque()
         self._is_called = False
         self._context = contextvars.Context()  # nobody's; each actor is called in its own
@@ -56,6 +65,7 @@ class Due:
 
     def _run(self) -> None:
         self._is_called = False
+        self.spare = SPARE
         actors = self._actors
         try:
             for _ in range(len(actors)):

@@ -390,7 +390,7 @@ class Mailbox:
             what nobody read, in the order in which it would have been read.
         """
         with self._lock:
-            left = self._rest()
+            left = self._rest() if self.first is not None else []
             for envelope in left:
                 envelope.next = None
             self._closed = True

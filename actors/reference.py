@@ -17,7 +17,7 @@ from .mailbox import Envelope, Lane, Mailbox, running_on
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import Self, TypeAlias
 
     from .actor import AsyncioActor
@@ -187,8 +187,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def _request(self, message: object) -> Future[Any]:
         inbox = self.actor_inbox
-        # Not Future[Any](...), which makes the alias and gives the future a dict to keep it in.
-        future: Future[Any] = Future(inbox.loop)
+        future = _Answer(self, inbox.loop)
         try:
             if self._stopped:
                 raise pykka.ActorDeadError(_gone(self))  # noqa: TRY301 - told by the future, too
@@ -349,8 +348,11 @@ class LoopActorRef(pykka.ActorRef[A]):
             self._exit = ended
             watchers, self._watchers = self._watchers, None
         self._actor = None
-        for callback in _all(watchers):
-            _notify(callback, ended)
+        if isinstance(watchers, _Several):
+            for callback in watchers:
+                _notify(callback, ended)
+        elif watchers is not None:
+            _notify(watchers, ended)
 
     def _wait_event(self) -> threading.Event:
         """Make the real event, now that somebody wants to wait."""
@@ -379,6 +381,32 @@ class StopOf(_ActorStop):
     def ref(self) -> LoopActorRef[Any]:
         """Who is to stop."""
         return cast("tuple[LoopActorRef[Any]]", self)[0]
+
+
+class _Answer(Future[Any]):
+    """What ``ask`` gives; who awaits it on the loop of an actor that is free does its work.
+
+    Args:
+        ref: who was asked.
+        loop: the loop of the actor.
+    """
+
+    __slots__ = ("_ref",)
+
+    def __init__(self, ref: LoopActorRef[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._done = False
+        self._callbacks = None
+        self._ref = ref
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self._done:
+            actor = self._ref._actor  # noqa: SLF001 - one of ours
+            if actor is not None:
+                actor._actor_help()  # noqa: SLF001 - one of ours
+        return super().__await__()
+
+    __iter__ = __await__
 
 
 class _Stopped(Future[bool]):
