@@ -19,7 +19,7 @@ from .exit import NORMAL, AskFailed, Exit, ExitKind
 from .future import Future
 from .living import Living
 from .mailbox import Envelope, Mailbox, running_on
-from .reference import LoopActorRef, StopEvent, StopOf
+from .reference import STOPS, LoopActorRef, StopEvent, StopOf
 from .steps import begin, call, is_awaitable
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class AsyncioActor(pykka.Actor):
         before that, so nobody holds up the loop by asking again and again.
         """
         due = self._actor_living.due(self._loop)
-        if due.spare and not self._actor_busy and running_on(self._loop):
+        if running_on(self._loop):
             try:
                 due.spare = self._actor_context.run(self._actor_take, due.spare)
             except RuntimeError:
@@ -414,7 +414,10 @@ class AsyncioActor(pykka.Actor):
         for orphan in self._actor_living.add(self._loop, self):
             closed = ActorError(_closed_loop(type(orphan).__name__, orphan.actor_inbox.loop))
             orphan._actor_bury(closed)  # noqa: SLF001 - one of ours
-        self._actor_go(call(self.on_start, self._actor_started))
+        if type(self).on_start is AsyncioActor.on_start:
+            self._actor_go(self._actor_started(None, None))
+        else:
+            self._actor_go(call(self.on_start, self._actor_started))
 
     def _actor_started(self, _result: object, error: BaseException | None) -> Step | None:
         if error is not None:
@@ -579,8 +582,11 @@ class AsyncioActor(pykka.Actor):
         self._actor_ref.set_stopped()
         if self.registered:
             pykka.ActorRegistry.unregister(self._actor_ref)
-        then = partial(self._actor_ended, ended, envelope, result)
         cause = ended.cause
+        if cause is None and type(self).on_stop is AsyncioActor.on_stop:
+            self._actor_ended(ended, envelope, result, None, None)
+            return None
+        then = partial(self._actor_ended, ended, envelope, result)
         if cause is None:
             return call(self.on_stop, then)
         logger.opt(exception=cause).error("{} {} in {}", self._actor_ref, ended.kind, ended.phase)
@@ -625,11 +631,11 @@ class AsyncioActor(pykka.Actor):
 
     def _actor_refuse(self, envelope: Envelope, ended: Exit) -> None:
         if envelope.reply_to is not None:
-            if isinstance(envelope.message, _ActorStop):
+            if isinstance(envelope.message, STOPS):
                 _answer(envelope.reply_to, None)
             else:
                 _fail(envelope.reply_to, self._actor_dead(ended))
-        elif not isinstance(envelope.message, _ActorStop):
+        elif not isinstance(envelope.message, STOPS):
             self.dead_letters += 1
             try:
                 self.dead_letter(envelope)
@@ -675,7 +681,7 @@ class AsyncioActor(pykka.Actor):
 
     # --- Pykka's own messages -------------------------------------------------------------------
 
-    def _actor_handle_stop(self, message: _ActorStop) -> None:
+    def _actor_handle_stop(self, message: StopOf | _ActorStop) -> None:
         # One that is left of the actor before, in a mailbox that outlives us, is not for us.
         if not isinstance(message, StopOf) or message.ref is self._actor_ref:
             self._stop()

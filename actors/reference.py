@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import pykka
 from loguru import logger
@@ -18,7 +18,7 @@ from .mailbox import Envelope, Lane, Mailbox, running_on
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
-    from typing import Self, TypeAlias
+    from typing import TypeAlias
 
     from .actor import AsyncioActor
     from .exit import AskFailed, Notice
@@ -188,9 +188,10 @@ class LoopActorRef(pykka.ActorRef[A]):
     def _request(self, message: object) -> Future[Any]:
         inbox = self.actor_inbox
         future = _Answer(self, inbox.loop)
+        if self._stopped:
+            future.set_error(pykka.ActorDeadError(_gone(self)))
+            return future
         try:
-            if self._stopped:
-                raise pykka.ActorDeadError(_gone(self))  # noqa: TRY301 - told by the future, too
             inbox.put(Envelope(message, future))
         except (pykka.ActorDeadError, MailboxFull) as error:
             future.set_error(error)
@@ -255,7 +256,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         return stopped.get(timeout=timeout) if block else stopped
 
     def _request_stop(self) -> Future[bool]:
-        stopped = _Stopped(self.actor_inbox.loop)
+        stopped = StopOf(self)
         # The end is waited for, not an answer: it comes too for who asks while the actor stops.
         if self._watch(stopped) is not None:
             stopped.set(False)
@@ -263,7 +264,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         try:
             if not self._stopped:
                 # Not bounded: a full mailbox must not keep an actor from being stopped.
-                self.actor_inbox.put(Envelope(StopOf(self)), bounded=False)
+                self.actor_inbox.put(Envelope(stopped), bounded=False)
         except pykka.ActorDeadError:
             # Its mailbox closed under it, or just now with it.
             stopped.try_set(False)
@@ -336,11 +337,10 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def set_stopped(self) -> None:
         """Let nothing more be sent to the actor."""
-        with self._lock:
-            self._stopped = True
-            event = self._event
-        if event is not None:
-            event.set()
+        self._stopped = True
+        # The other way round in _wait_event: so one of us sees what the other one did.
+        if self._event is not None:
+            self._event.set()
 
     def set_exit(self, ended: Exit) -> None:
         """Let go of the actor, and tell those who watch how it ended."""
@@ -364,23 +364,30 @@ class LoopActorRef(pykka.ActorRef[A]):
             return self._event
 
 
-class StopOf(_ActorStop):
-    """Pykka's stop, addressed: a mailbox may outlive its actor, and the next must not obey it.
+class StopOf(Future[bool]):
+    """A stop, addressed: a mailbox may outlive its actor, and the next must not obey it.
+
+    It is the message, what waits for the end by watching the actor, and what ``stop`` gives: of
+    100,000 stops at once the garbage collector looks at each object.
 
     Args:
         ref: who is to stop.
     """
 
-    __slots__ = ()
+    __slots__ = ("ref",)
 
-    def __new__(cls, ref: LoopActorRef[Any]) -> Self:
-        """Make it the way tuples are made: the reference is all that is in it."""
-        return tuple.__new__(cls, (ref,))  # pyright: ignore[reportUnknownMemberType] - object's
+    def __init__(self, ref: LoopActorRef[Any]) -> None:
+        super().__init__(ref.actor_inbox.loop)
+        self.ref = ref
 
-    @property
-    def ref(self) -> LoopActorRef[Any]:
-        """Who is to stop."""
-        return cast("tuple[LoopActorRef[Any]]", self)[0]
+    def __call__(self, notice: Notice) -> None:
+        """Be told by the reference how the actor ended."""
+        if isinstance(notice, Exit):
+            self.try_set(True)
+
+
+STOPS = (StopOf, _ActorStop)
+"""What is a stop, ours and Pykka's."""
 
 
 class _Answer(Future[Any]):
@@ -407,16 +414,6 @@ class _Answer(Future[Any]):
         return super().__await__()
 
     __iter__ = __await__
-
-
-class _Stopped(Future[bool]):
-    """What ``stop`` gives; it watches by itself."""
-
-    __slots__ = ()
-
-    def __call__(self, notice: Notice) -> None:
-        if isinstance(notice, Exit):
-            self.try_set(True)
 
 
 class StopEvent(threading.Event):

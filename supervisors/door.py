@@ -8,13 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pykka
-from pykka.messages import _ActorStop
 
 from ..actors.backlog_requests import StopIf
 from ..actors.exit import Exit
 from ..actors.future import Future
 from ..actors.machine.state import Status
 from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
+from ..actors.reference import STOPS
 from ..actors.requests import ShutdownRequest, StopRequest, Told, futures_of
 from ..actors.standing import Standing
 from ..messages.errors import MailboxFull, SystemClosed
@@ -197,7 +197,7 @@ class Door:
         self.forget(cell)
         for envelope in cell.mailbox.close():
             message = envelope.message
-            if not isinstance(message, _ActorStop):  # that was for the one that has ended
+            if not isinstance(message, STOPS):  # that was for the one that has ended
                 is_stop = isinstance(message, StopRequest | StopIf)
                 lane = Lane.CONTROL if is_stop else Lane.ORDINARY
                 self._put(cell.key, envelope, lane, bounded=False)
