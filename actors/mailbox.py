@@ -227,10 +227,14 @@ class Mailbox:
             pykka.ActorDeadError: the mailbox, or its loop, is closed.
             MailboxFull: as many ordinary messages wait as may.
         """
+        last = self._last_ordinary
+        if self.queue is None and (last is None or last.reply_to is not None):
+            self.put(Envelope(message))  # the first of a burst, if there will be one
+            return
         with self._lock:
-            queue, last = self.queue, self._last_ordinary
-            if queue is None and last is not None and last.reply_to is None:
-                self.queue = queue = deque[Any]()
+            if self.queue is None and self._last_ordinary is not None:
+                self.queue = deque()  # it waits, so the reader is awake
+            queue = self.queue
             if queue is None or self.loop.is_closed():
                 self.put(Envelope(message))
                 return
