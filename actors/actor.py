@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import queue
-from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pykka
 from loguru import logger
@@ -15,36 +13,25 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from ..messages.errors import ActorError
-from .exit import NORMAL, AskFailed, Exit, ExitKind
+from .exit import NORMAL, Exit, ExitKind
 from .future import Future
 from .living import Living
-from .mailbox import Envelope, Mailbox, running_on
+from .mailbox import Envelope, Mailbox
+from .receiving import BURST, Lifecycle, Receiving, answer, fail
 from .reference import STOPS, LoopActorRef, StopEvent, StopOf
-from .steps import begin, call, is_awaitable
+from .steps import begin, call
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
     from .steps import Step
 
-BURST = 64
-"""How many messages an actor handles in one go before the others of its loop have their turn."""
+__all__ = ["BURST", "AsyncioActor", "Lifecycle"]
 
 
-class Lifecycle(Enum):
-    """Where an actor is in its life; it only ever goes down this list."""
-
-    NEW = "new"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-class AsyncioActor(pykka.Actor):
+class AsyncioActor(Receiving):
     """A Pykka actor that shares its asyncio loop with any number of others.
 
     Everything of Pykka's works on it from any thread: ``tell``, ``ask``, proxies, ``stop``, the
@@ -103,17 +90,11 @@ class AsyncioActor(pykka.Actor):
 
     _actor_living: ClassVar[Living[AsyncioActor]] = Living()
 
-    _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {}
-    """Plain handlers of what actors hand each other all the time; ``handle`` knows them, too."""
-
-    _actor_is_plain: ClassVar[bool] = True
-    """Whether ``handle`` is ours, so that what was told needs no envelope."""
-
     _actor_mark: ClassVar[str] = "_actor_ref"
     """An attribute that is there once our ``__init__`` was called."""
 
     # Pykka's protocol wants a put() that gives nothing.
-    actor_inbox: Mailbox  # type: ignore[assignment]
+    actor_inbox: Mailbox
     _actor_ref: LoopActorRef[Any]
 
     lifecycle: Lifecycle
@@ -343,70 +324,6 @@ class AsyncioActor(pykka.Actor):
         self._actor_context.run(lambda: self._actor_go(self._actor_end(NORMAL)))
         return True
 
-    def drain(self) -> bool:
-        """Handle now what waits, on the loop's thread, in the middle of whatever it does.
-
-        Only as many messages as wait at the call, and never one inside another of the same
-        actor: called from its own handler, or from a task in its own context (not a copy of
-        it), it does nothing.
-
-        Returns:
-            whether the actor runs, nothing waits and nothing is being handled.
-        """
-        if not self._actor_busy and self.actor_inbox.pending:
-            try:
-                self._actor_context.run(self._actor_take, self.actor_inbox.qsize())
-            except RuntimeError:
-                # Our context is entered further down the stack; no handler raises to here.
-                return False
-        return not (self._actor_busy or self.actor_inbox.pending)
-
-    def _actor_help(self) -> None:
-        """Handle now what waits, for somebody on our loop who can do nothing but wait for it.
-
-        It is handled at the next turn of the loop anyway. All who wait share what may be done
-        before that, so nobody holds up the loop by asking again and again.
-        """
-        due = self._actor_living.due(self._loop)
-        if running_on(self._loop):
-            try:
-                due.spare = self._actor_context.run(self._actor_take, due.spare)
-            except RuntimeError:
-                return  # our context is entered further down the stack; nothing was done yet
-
-    def hand(self, message: object) -> None:
-        """Give the actor a message on its loop's thread: it handles it now, if it is free.
-
-        Otherwise the message is put behind what waits, unbounded. For actors that work hand in
-        hand on one loop: no turn of the loop lies between them.
-
-        Args:
-            message: what to send; nobody is answered.
-
-        Raises:
-            ActorDeadError: the actor has ended, and its mailbox with it.
-        """
-        if not self._actor_hand(message):
-            self.actor_inbox.put(Envelope(message), bounded=False)
-
-    def _actor_hand(self, message: object) -> bool:
-        """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
-
-        Args:
-            message: anything; nobody is answered.
-
-        Returns:
-            whether it was; otherwise nothing happened.
-        """
-        inbox = self.actor_inbox
-        if self._actor_busy or inbox.first is not None or inbox.queue:
-            return False
-        try:
-            self._actor_context.run(self._actor_take_over, message)
-        except RuntimeError:
-            return False  # our context is entered further down the stack; nothing was done yet
-        return True
-
     # --- the three phases: setup, running, teardown ---------------------------------------------
 
     def _actor_loop_setup(self) -> None:
@@ -437,142 +354,6 @@ class AsyncioActor(pykka.Actor):
             self._actor_loop_setup()
         else:
             self._actor_pump()
-
-    def _actor_pump(self) -> None:
-        """Handle what waits, and come again later if that is much.
-
-        Whenever something waits and the actor is free, a call of this is on its way: by the
-        mailbox, from here, or at the end of the message that takes its time.
-        """
-        left = BURST
-        while True:
-            left = self._actor_take(left)
-            if self._actor_busy:
-                return
-            if not left:
-                self._actor_living.due(self._loop).add(self)
-                return
-            envelope = self.actor_inbox.pop()
-            if envelope is None:
-                return
-            self._actor_receive(envelope)
-
-    def _actor_take(self, limit: int) -> int:
-        """Handle what waits, up to a limit or a message that takes its time.
-
-        Returns:
-            how much of the limit is left.
-        """
-        inbox = self.actor_inbox
-        while limit and not self._actor_busy:
-            queue = inbox.queue
-            if queue and inbox.first is None and self._actor_is_plain:
-                limit = self._actor_take_told(queue, limit)
-            elif queue or inbox.first is not None:
-                envelope = inbox.pop()
-                if envelope is not None:
-                    self._actor_receive(envelope)
-                limit -= 1
-            else:
-                break
-        return limit
-
-    def _actor_take_told(self, queue: deque[Any], limit: int) -> int:
-        """Handle what was told in a burst, as far as the first that is not just that.
-
-        Returns:
-            how much of the limit is left.
-        """
-        inbox, receive, running = self.actor_inbox, self.on_receive, Lifecycle.RUNNING
-        kind: type[object] | None = None  # of the last message
-        plain: type[object] | None = None  # of the last result that was not to be awaited
-        self._actor_busy = True
-        while limit and queue and inbox.first is None:
-            limit -= 1
-            message: object = queue.popleft()
-            if type(message) is not kind:
-                kind = type(message)
-                if kind in self._actor_handlers or issubclass(kind, Envelope):
-                    self._actor_receive(inbox.enclosed(message))
-                    return limit
-            try:
-                result: object = receive(message)
-            except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
-                self._actor_go(self._actor_received(Envelope(message), None, error))
-                return limit
-            if result is not None and type(result) is not plain:
-                if is_awaitable(result):
-                    later = cast("Awaitable[Any]", result)
-                    self._actor_go((later, partial(self._actor_received, Envelope(message))))
-                    return limit
-                plain = type(result)
-            if self.lifecycle is not running:
-                self._actor_go(self._actor_received(Envelope(message), None, None))
-                return limit
-        self._actor_busy = False
-        return limit
-
-    def _actor_take_over(self, message: object) -> None:
-        """Handle what was handed over; as :meth:`_actor_receive`, without an envelope if it can."""
-        handler = self._actor_direct.get(type(message))
-        if handler is None:
-            envelope = Envelope(message)
-            envelope.stamp = self.actor_inbox.last_stamp
-            self._actor_receive(envelope)
-            return
-        self._actor_busy = True
-        try:
-            handler(self, message)
-        except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
-            self._actor_go(self._actor_received(Envelope(message), None, error))
-            return
-        if self.lifecycle is Lifecycle.RUNNING:
-            self._actor_busy = False
-        else:
-            self._actor_go(self._actor_received(Envelope(message), None, None))
-
-    def _actor_receive(self, envelope: Envelope) -> None:
-        self._actor_busy = True
-        try:
-            result = self.handle(envelope)
-        except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
-            self._actor_go(self._actor_received(envelope, None, error))
-            return
-        if result is not None and is_awaitable(result):
-            self._actor_go((result, partial(self._actor_received, envelope)))
-        elif self.lifecycle is Lifecycle.RUNNING:
-            if envelope.reply_to is not None:
-                _answer(envelope.reply_to, result)
-            self._actor_busy = False
-        else:
-            self._actor_go(self._actor_received(envelope, result, None))
-
-    def _actor_received(
-        self, envelope: Envelope, result: object, error: BaseException | None
-    ) -> Step | None:
-        """Answer one message, and see whether the actor goes on."""
-        if self.lifecycle is Lifecycle.STOPPED:
-            return None  # it was buried meanwhile, and who waited was answered
-        if error is not None and self._actor_ends_by(envelope, error):
-            return self._actor_end(Exit.of(error, "receive"), envelope)
-        if self.lifecycle is Lifecycle.STOPPING:
-            # Its answer comes when all is done: who asked us to stop finds us stopped.
-            return self._actor_end(NORMAL, envelope, result)
-        if envelope.reply_to is not None:
-            _answer(envelope.reply_to, result)
-        self._actor_busy = False
-        return None
-
-    def _actor_ends_by(self, envelope: Envelope, error: BaseException) -> bool:
-        """Tell the asker of an error; say whether it ends the actor instead."""
-        asked = envelope.reply_to
-        if asked is None or not isinstance(error, Exception):
-            return True
-        envelope.reply_to = None
-        logger.opt(exception=error).debug("an ask of {} failed", self._actor_ref)
-        _fail(asked, error)
-        self._actor_ref.tell_watchers(AskFailed(error))
-        return False
 
     def _actor_end(
         self, ended: Exit, envelope: Envelope | None = None, result: object = None
@@ -624,17 +405,17 @@ class AsyncioActor(pykka.Actor):
             self.actor_inbox.detach()
         if envelope is not None and envelope.reply_to is not None:
             if ended.phase == "receive":
-                _fail(envelope.reply_to, self._actor_dead(ended))
+                fail(envelope.reply_to, self._actor_dead(ended))
             else:
-                _answer(envelope.reply_to, result)
+                answer(envelope.reply_to, result)
         self._actor_ref.set_exit(ended)
 
     def _actor_refuse(self, envelope: Envelope, ended: Exit) -> None:
         if envelope.reply_to is not None:
             if isinstance(envelope.message, STOPS):
-                _answer(envelope.reply_to, None)
+                answer(envelope.reply_to, None)
             else:
-                _fail(envelope.reply_to, self._actor_dead(ended))
+                fail(envelope.reply_to, self._actor_dead(ended))
         elif not isinstance(envelope.message, STOPS):
             self.dead_letters += 1
             try:
@@ -718,20 +499,3 @@ def _running_loop(name: str) -> asyncio.AbstractEventLoop:
 
 def _closed_loop(name: str, loop: asyncio.AbstractEventLoop) -> str:
     return f"{name} cannot live on {loop!r}: use a loop that is open, and stop actors before it"
-
-
-def _answer(reply_to: pykka.Future[Any], value: object) -> None:
-    try:
-        if not isinstance(reply_to, Future):
-            reply_to.set(value)
-        elif not reply_to.try_set(value):
-            raise queue.Full  # noqa: TRY301 - as any other future does
-    except queue.Full:
-        logger.debug("answered before: {}", reply_to)
-
-
-def _fail(reply_to: pykka.Future[Any], error: BaseException) -> None:
-    try:
-        reply_to.set_exception((type(error), error, error.__traceback__))
-    except queue.Full:
-        logger.debug("answered before: {}", reply_to)

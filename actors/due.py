@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from .actor import AsyncioActor
+    from .receiving import Receiving
 
 
 SPARE = 64
@@ -36,11 +36,11 @@ class Due:
         """For the mailboxes of the actors: one for each would be 80 bytes of every actor."""
         self.spare = SPARE
         """How many messages may be handled yet, before the next turn, for those who wait."""
-        self._actors: deque[AsyncioActor] = deque()
+        self._actors: deque[Receiving] = deque()
         self._is_called = False
         self._context = contextvars.Context()  # nobody's; each actor is called in its own
 
-    def add(self, actor: AsyncioActor) -> None:
+    def add(self, actor: Receiving) -> None:
         """Have an actor called at the next turn of the loop, from any thread.
 
         Raises:
