@@ -110,7 +110,8 @@ class ActorSystem(SystemFace):
         session_actor: a subclass of :class:`SessionActor`, for hooks.
         retry_on: errors after which a turn, or a call, is attempted again.
         max_attempts: attempts of a turn in all.
-        version: the agent's version, noted with every turn.
+        version: the agent's version, noted with every turn; another one finds in ``turn.previous``
+            what a turn that it takes over has done.
         threads: blocking tools that may run at the same time.
         capacity: messages that may wait in one session.
         overflow: whether a message that finds so many is refused, or the oldest is dropped.

@@ -41,6 +41,7 @@ class TurnInput(NamedTuple):
         log: the ledger of the turn's earlier attempts.
         session: whose turn it is.
         streamed: the deltas that earlier attempts have shown.
+        seen: what the agent sees of the past, if that is more than ``previous``.
     """
 
     key: SessionKey
@@ -54,6 +55,7 @@ class TurnInput(NamedTuple):
     log: tuple[Entry, ...]
     session: OwnSession
     streamed: str = ""
+    seen: PartialResults | None = None
 
 
 class Environment(NamedTuple):

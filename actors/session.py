@@ -40,6 +40,7 @@ from .backlog import BacklogActor
 from .control import RuntimeControl
 from .deleting import DeletingActor, Hook
 from .exit import NORMAL, Exit
+from .ledger import partial_results, records_of
 from .machine.history import unanswered
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
@@ -221,8 +222,13 @@ class SessionActor(SchedulingActor):
             state.fence, self.actor_inbox, self, self._services.now
         )
         again = isinstance(event, TurnRestarted)
+        seen: PartialResults | None = None
         if not again:
             self._shown = ""
+        elif event.version != running.version:
+            # Other code makes other calls: what it does not ask for is not lost on it.
+            records = records_of(running.log, running.senders)
+            seen = partial_results(running, records, state.previous, Reason.CRASHED, None)
         self._messages = tuple([waiting.message for waiting in running.messages])
         given = TurnInput(
             self._key,
@@ -236,6 +242,7 @@ class SessionActor(SchedulingActor):
             running.entries,
             self,
             self._shown,
+            seen,
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
         self._services.runtimes(StartRuntime(self._key, given, control, delay))

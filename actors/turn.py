@@ -88,8 +88,13 @@ class Turn:
 
     @property
     def previous(self) -> PartialResults | None:
-        """What the interrupted turns before this one left; None if that finished or was undone."""
-        return self._engine.input.previous
+        """What the interrupted turns before this one left; None if that finished or was undone.
+
+        In a further attempt by an agent of another ``version``, after an upgrade, also what the
+        attempts before have done of this turn.
+        """
+        given = self._engine.input
+        return given.seen or given.previous
 
     @property
     def stop_requested(self) -> bool:

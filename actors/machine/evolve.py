@@ -163,7 +163,12 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     deadline = ours[-1].deadline_at
     if bound is not None:
         deadline = earlier(bound, deadline)
-    running = Running(event.turn, 1, ours, deadline, bound_at=bound, began_at=event.at)
+    running = Running(
+        *(event.turn, 1, ours, deadline),
+        bound_at=bound,
+        began_at=event.at,
+        version=event.version,
+    )
     if state.window is not None or state.expires_at is not None:
         state = state._replace(window=None, expires_at=expiry(rest))
     return state.changed(

@@ -161,6 +161,7 @@ class Running(NamedTuple):
         wave: the last wave of this attempt that began, or 0.
         bound_at: when the turn times out whatever its messages say.
         began_at: when the turn was started, in seconds since the epoch.
+        version: the agent's, when the turn was started.
         wave_done: the last wave of this attempt of which every call has ended, or 0.
     """
 
@@ -175,6 +176,7 @@ class Running(NamedTuple):
     bound_at: float | None = None
     words: Words = Words()
     began_at: float = 0.0
+    version: str = ""
     wave_done: int = 0
 
     def with_progress(self, entry: Progressed) -> Running:

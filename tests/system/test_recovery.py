@@ -23,6 +23,8 @@ from wavebreak import (
     MessageEnded,
     MessageIdReused,
     MessageStatus,
+    PartialResults,
+    Reason,
     SessionActor,
     SessionFailed,
     SessionMessage,
@@ -229,6 +231,59 @@ async def test_an_unknown_call_says_so_to_the_agent_that_comes_back(path: Path) 
         assert outcome.reply is not None
         assert outcome.reply.text == "attempt 2"
     assert seen == [CallStatus.UNKNOWN]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_other_code_after_an_upgrade_finds_what_matches_and_sees_the_rest(
+    version: str, path: Path
+) -> None:
+    hold = gate("look")
+    look = hold.tool("looked", effect="read")
+    booked: list[str] = []
+
+    @tool
+    async def book(room: str) -> str:
+        booked.append(room)
+        return f"booked {room}"
+
+    async def old(turn: Turn) -> str:
+        turn.say("one moment")
+        await turn.wave(book("red"), book("blue"))
+        await turn.wave(look())
+        return "never said"
+
+    seen: list[PartialResults | None] = []
+
+    async def new(turn: Turn) -> str:
+        seen.append(turn.previous)
+        return " ".join(await turn.wave(book("blue"), book("green")))
+
+    async with ActorSystem(old, version="1", journal=SqliteJournal(path), close_within=0) as system:
+        await system.session("ann").send("go", message_id="m")
+        await hold.reached()
+        await asyncio.sleep(1)  # so that all of this is on the disk
+        killed = image(path, "killed")
+        hold.let_go()
+    async with ActorSystem(new, version=version, journal=SqliteJournal(killed)) as system:
+        outcome = await system.session("ann").outcome("m")
+        assert outcome.reply is not None
+        assert outcome.reply.text == "booked blue booked green"
+        receipt = await system.session("ann").send("and again")
+        assert (await receipt.outcome()).status is MessageStatus.ANSWERED
+    assert booked == ["red", "blue", "green", "blue", "green"], "what matches is not done again"
+    of_the_attempt, of_the_next_turn = seen
+    assert of_the_next_turn is None
+    if version == "1":  # the same code makes the same calls: a retry is none of its business
+        assert of_the_attempt is None
+        return
+    assert of_the_attempt is not None
+    assert of_the_attempt.reason is Reason.CRASHED
+    assert of_the_attempt.said == ("one moment",)
+    assert [(call.tool, call.arguments, call.status) for call in of_the_attempt.calls] == [
+        ("book", {"room": "red"}, CallStatus.COMPLETED),
+        ("book", {"room": "blue"}, CallStatus.COMPLETED),
+        ("look", {"text": ""}, CallStatus.CANCELLED),
+    ]
 
 
 async def test_deliveries_that_had_not_ended_are_made_with_their_old_id(path: Path) -> None:
