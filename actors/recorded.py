@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pykka
@@ -353,8 +352,8 @@ class RecordedActor(AsyncioActor):
     def _hold(self, commit: Commit, entries: Sequence[Entry]) -> None:
         """Let out what these entries allow when they are durable, in order."""
         if self._releases is None:
-            self._releases = Releases(self._journal_lost)
-        self._releases.after(commit, partial(self._release_later, entries))
+            self._releases = Releases(self._release_later, self._journal_lost)
+        self._releases.after(commit, entries)
 
     def _release_later(self, entries: Sequence[Entry]) -> None:
         if self.lifecycle is not Lifecycle.STOPPED:

@@ -6,32 +6,41 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..journal.base import Commit
+    from ..messages.events import Entry
 
 
 class _Held(NamedTuple):
-    """An act that waits for its commit, and what is done if nobody can say."""
+    """What waits for its commit: entries to be let out, or an act, and what is done instead."""
 
     commit: Commit
-    act: Callable[[], object]
-    otherwise: Callable[[], object] | None
+    entries: Sequence[Entry]
+    act: Callable[[], object] | None = None
+    otherwise: Callable[[], object] | None = None
 
 
 class Releases:
-    """Holds acts back until their commits are durable; they are done in order.
+    """Holds back what may leave when its commit is durable; it leaves in order.
+
+    A session has a handful of commits in each turn, so what waits for one is told by one callback
+    of its own, and an entry is held as it is.
 
     Args:
+        release: lets entries out; they are durable.
         lost: told, once, when the journal cannot say whether it has what was appended; nothing
             that is held back is done after that.
     """
 
-    __slots__ = ("_held", "_is_lost", "_lost")
+    __slots__ = ("_held", "_is_lost", "_lost", "_release")
 
-    def __init__(self, lost: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, release: Callable[[Sequence[Entry]], object], lost: Callable[[Exception], None]
+    ) -> None:
         self._held: deque[_Held] | None = None
         self._is_lost = False
+        self._release = release
         self._lost = lost
 
     @property
@@ -39,16 +48,16 @@ class Releases:
         """Whether anything is held back."""
         return bool(self._held)
 
-    def after(self, commit: Commit, act: Callable[[], object]) -> None:
-        """Do ``act`` when ``commit``, and all before it, is durable; at once when it is."""
+    def after(self, commit: Commit, entries: Sequence[Entry]) -> None:
+        """Let ``entries`` out when ``commit``, and all before it, is durable; at once when it is."""
         if self._is_lost:
             return
         if commit.done and commit.error is None and not self._held:
-            act()
+            self._release(entries)
             return
         if self._held is None:
             self._held = deque()
-        self._held.append(_Held(commit, act, None))
+        self._held.append(_Held(commit, entries))
         commit.add_done_callback(self._committed)
 
     def when_durable(
@@ -61,10 +70,10 @@ class Releases:
         elif not self._held:
             act()
         else:
-            self._held.append(_Held(self._held[-1].commit, act, otherwise))
+            self._held.append(_Held(self._held[-1].commit, (), act, otherwise))
 
     def let_go(self) -> None:
-        """Leave nobody waiting who can be told otherwise; the other acts still have their time."""
+        """Leave nobody waiting who can be told otherwise; the rest still has its time."""
         held = self._held or ()
         self._held = deque(one for one in held if one.otherwise is None) or None
         _do_otherwise(held)
@@ -76,11 +85,15 @@ class Releases:
             self._lost(commit.error)
             _do_otherwise(held)
         while self._held and self._held[0].commit.done:
-            self._held.popleft().act()
+            _, entries, act, _ = self._held.popleft()
+            if act is None:
+                self._release(entries)
+            else:
+                act()
         self._held = self._held or None
 
 
-def _do_otherwise(held: deque[_Held] | tuple[_Held, ...]) -> None:
+def _do_otherwise(held: Iterable[_Held]) -> None:
     for one in held:
         if one.otherwise is not None:
             one.otherwise()

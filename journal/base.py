@@ -25,12 +25,14 @@ class Commit:
     def __init__(self, *, done: bool = False) -> None:
         self.done = done
         self.error: Exception | None = None
-        self._callbacks: list[Callable[[Commit], object]] = []
+        self._callbacks: list[Callable[[Commit], object]] | None = None  # made when it is needed
 
     def add_done_callback(self, callback: Callable[[Commit], object]) -> None:
         """Call ``callback`` with this commit when it is done; at once when it is."""
         if self.done:
             callback(self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
 
@@ -38,8 +40,8 @@ class Commit:
         """For journals: the events are durable, or nobody can say (``error``)."""
         self.done = True
         self.error = error
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
             callback(self)
 
 

@@ -76,8 +76,6 @@ class Codec:
 
     def entries(self, entries: Sequence[Entry]) -> bytes:
         """The bytes of some entries of one session."""
-        if len(entries) == 1 and type(entries[0]) is Progressed:  # as most are
-            return b"[%b]" % entries[0].line
         parts = [
             entry.line if isinstance(entry, Progressed) else to_json(entry) for entry in entries
         ]

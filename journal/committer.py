@@ -110,14 +110,14 @@ class Committer:
 
     def put(self, item: Item) -> None:
         """Queue something to be written; its commit tells what came of it."""
-        lost = self._lost.get(item.key)
-        if lost is not None:
+        key, commit = item.key, item.commit
+        if self._lost and (lost := self._lost.get(key)) is not None:
             # What it follows on may not be there: not before its session was read again.
-            self._loop.call_soon(item.commit.complete, lost)
+            self._loop.call_soon(commit.complete, lost)
             return
         self._queue.append(item)
         self._pending_bytes += len(item.data)
-        self._last[item.key] = item.commit
+        self._last[key] = commit
         if not (self._at_work or self._is_due or self._timer):
             # What else happens in this turn of the loop goes into the same transaction.
             self._is_due = True
@@ -258,13 +258,14 @@ class Committer:
         else:
             # Before anybody is told: who is may append at once.
             self._lost.update({item.key: error for item in items})
+        last = self._last
         for item in items:
-            key, _, data, *_, commit = item
-            self._pending_bytes -= len(data)
+            key, commit = item.key, item.commit
+            self._pending_bytes -= len(item.data)
             if error is not None and isinstance(item, Erasure):
                 item.clean.complete(error)
-            if self._last.get(key) is commit:
-                del self._last[key]
+            if last.get(key) is commit:
+                del last[key]
             try:
                 commit.complete(error)
             except Exception as raised:  # noqa: BLE001 - the others are told all the same

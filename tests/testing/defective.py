@@ -215,9 +215,9 @@ def does_it_at_once(_when_durable: Any) -> Any:
 
 
 def releases_at_once(_after: Any) -> Any:
-    def after(self: Releases, commit: Any, act: Any) -> None:
-        del self, commit
-        act()
+    def after(self: Releases, commit: Any, entries: Any) -> None:
+        del commit
+        self._release(entries)
 
     return after
 
