@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..messages.commands import Progress
@@ -15,7 +14,7 @@ from ..tools.endings import SKIPPED
 from ..tools.execution import failure_of
 from .attempt import Attempt
 from .ledger import Ledger, record_of
-from .wave_call import WaveCall, gate_of
+from .wave_call import CommitGate, WaveCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -167,10 +166,10 @@ class AttemptWaves(Attempt):
 
     def _waiting(self, calls: list[WaveCall]) -> list[WaveCall]:
         """Those that the ledger did not answer; what is not a read waits for the commit."""
-        gate: asyncio.Future[None] | None = None
+        gate: CommitGate | None = None
         commit = self.control.commit
         if commit is not None and (not commit.done or commit.error is not None):
-            gate = gate_of(commit)
+            gate = CommitGate(commit, self._loop)
         waiting: list[WaveCall] = []
         for call in calls:
             if call.end is not None:

@@ -49,7 +49,7 @@ class Releases:
         return bool(self._held)
 
     def after(self, commit: Commit, entries: Sequence[Entry]) -> None:
-        """Let ``entries`` out when ``commit``, and all before it, is durable; at once when it is."""
+        """Let ``entries`` out when ``commit`` and all before it are durable; at once if so."""
         if self._is_lost:
             return
         if commit.done and commit.error is None and not self._held:

@@ -76,6 +76,26 @@ class Host(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What calls wait for before they are started; a future is one."""
+
+    def done(self) -> bool:
+        """Whether they need not wait any more."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether it will never be open."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Why it will never be open; it is done."""
+        ...
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
+        """Call ``callback`` with the gate soon after it is done, on the loop."""
+        ...
+
+
 class Prepared:
     """A call that a wave can run.
 
@@ -111,7 +131,7 @@ class Prepared:
         call: ToolCall[Any],
         call_id: CallId,
         idempotency_key: IdempotencyKey,
-        gate: asyncio.Future[None] | None = None,
+        gate: Gate | None = None,
         wave: int = 1,
     ) -> None:
         self.call = call

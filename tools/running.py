@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .dependencies import Scope
-    from .execution import Outcome
+    from .execution import Gate, Outcome
     from .threads import WorkerThreads
     from .tool import Tool
 
@@ -143,7 +143,7 @@ class CallRunner:
         else:
             one.gate.add_done_callback(partial(self._gate_opened, one))
 
-    def _gate_opened(self, one: Prepared, gate: asyncio.Future[None]) -> None:
+    def _gate_opened(self, one: Prepared, gate: Gate) -> None:
         if one.end is not None:
             return
         error = asyncio.CancelledError() if gate.cancelled() else gate.exception()

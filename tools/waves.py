@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..messages.ids import CallId
     from .cancellation import CancellationToken
     from .dependencies import Scope
-    from .execution import CallEnd
+    from .execution import CallEnd, Gate
     from .threads import WorkerThreads
 
 
@@ -311,5 +311,5 @@ def _inlinable(prepared: Sequence[Prepared]) -> Prepared | None:
     return None
 
 
-def _is_open(gate: asyncio.Future[None]) -> bool:
+def _is_open(gate: Gate) -> bool:
     return gate.done() and not gate.cancelled() and gate.exception() is None
