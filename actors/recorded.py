@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import pykka
 from loguru import logger
 
-from ..journal.base import Recorded
+from ..journal.base import Recorded, RestingJournal
 from ..messages.commands import (
     Command,
     CompensationDone,
@@ -280,11 +280,14 @@ class RecordedActor(AsyncioActor):
         """
         if not self.is_at_rest or not self.retire():
             return False
+        journal = self._services.journal
         try:
             # Coming back is an entry of its own: they must not add up.
-            self._services.journal.snapshot(self._key, self.state)
+            journal.snapshot(self._key, self.state)
         except Exception as error:  # noqa: BLE001 - the entries are there without it
             logger.opt(exception=error).warning("session {} has no snapshot", self._key)
+        if isinstance(journal, RestingJournal):
+            journal.let_go(self._key)
         return True
 
     def pass_on(self, report: object) -> None:

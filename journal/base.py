@@ -241,6 +241,18 @@ class WrittenJournal(Journal, Protocol):
 
 
 @runtime_checkable
+class RestingJournal(Protocol):
+    """A journal that keeps something in memory for each session that is in memory, too."""
+
+    def let_go(self, key: SessionKey) -> None:
+        """Keep nothing of a session that rests from now on; all of it is written.
+
+        Whoever brings it back loads it.
+        """
+        ...
+
+
+@runtime_checkable
 class SchedulingJournal(Journal, Protocol):
     """A journal that knows when something of a session is due, for those that rest.
 

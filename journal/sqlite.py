@@ -45,9 +45,9 @@ _AHEAD: Final = 4
 machine most of them were in memory before the first went on, and the collector of garbage took as
 long as all the rest (3.8 instead of 2.0 s of processor time, 185 instead of 55 MB)."""
 
-_BASES: Final = 100_000
-"""Sessions of which the journal knows where their last snapshot is."""
-
+_LARGE: Final = 32 << 10
+"""Bytes of a state that is written down as often as was asked for. A larger one comes in turn less
+often, as it takes longer: else a turn of a long conversation would cost more than a short one's."""
 
 _NOBODY: Final = SessionKey("", "")
 """The key of no session: an id is never empty."""
@@ -118,7 +118,7 @@ class SqliteJournal:
         self._vfs = vfs
         self._codec = Codec({})
         self._state: StateForm | None = None
-        self._bases: dict[SessionKey, int] = {}
+        self._next_at: dict[SessionKey, int] = {}  # position at which a snapshot is due
         self._open: _Open | None = None
 
     def __repr__(self) -> str:
@@ -182,7 +182,7 @@ class SqliteJournal:
             return
         await opened.committer.finish()
         self._open = None
-        self._bases.clear()
+        self._next_at.clear()
         await opened.loop.run_in_executor(opened.read_pool, opened.reader.close)
         await opened.loop.run_in_executor(opened.write_pool, opened.writer.close)
         opened.lock.give_back()
@@ -244,20 +244,25 @@ class SqliteJournal:
         if form is None:
             return
         position = form.position(state)
-        base = self._bases.get(key)
-        if base is not None and position - base < self._snapshot_after:
+        next_at = self._next_at.get(key)
+        if next_at is not None and position < next_at:
             return
-        if len(self._bases) >= _BASES:
-            del self._bases[next(iter(self._bases))]
-        self._bases[key] = position
-        if base is None:
+        self._next_at[key] = position + self._snapshot_after
+        if next_at is None:
             return  # it is not known how many they are: count from here
         try:
             data = form.dump(state)
         except Exception as error:  # noqa: BLE001 - the entries are there, and go on being so
             logger.opt(exception=error).error("the state of session {} cannot be written", key)
         else:
+            self._next_at[key] += self._snapshot_after * len(data) // _LARGE
             self._running().committer.put(Snapshot(key, position, data, Commit()))
+
+    def let_go(self, key: SessionKey) -> None:
+        """Keep nothing in memory of a session of which everything is written."""
+        self._next_at.pop(key, None)
+        if self._open is not None:
+            self._open.writer.let_go(key)
 
     def erase(
         self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
@@ -265,7 +270,7 @@ class SqliteJournal:
         """Forget a session; clean when it is neither in the file nor in the ``-wal`` file."""
         commit, clean = Commit(), Commit()
         self._running().committer.put(Erasure(key, above, b"", unless_after, clean, commit))
-        self._bases.pop(key, None)
+        self._next_at.pop(key, None)
         return Erased(commit, clean)
 
     # --- reading ---
@@ -283,7 +288,7 @@ class SqliteJournal:
             recorded, base = await self._read(partial(opened.reader.load, key))
         opened.committer.read_again(key)
         if self._open is opened:
-            self._bases[key] = base
+            self._next_at[key] = base + self._snapshot_after
         return recorded
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:

@@ -17,6 +17,7 @@ from .codec import VERSION, checksum_of
 from .floors import last_of, may_begin, name_of, raise_floor, salt_of
 from .rows import TABLES
 from .schema import (
+    POSITIONS,
     connect,
     keep_wal,
     note_open,
@@ -50,8 +51,9 @@ lock away at every statement, and beside a busy loop it waits up to 5 ms to get 
 _RECENT: Final = 2_000
 """Rows that are kept in the order of writing."""
 
-_IDS: Final = 50_000
-"""Sessions of which the writer knows the id without looking it up."""
+_KNOWN: Final = 50_000
+"""Sessions of which the writer knows the last row without looking it up. Those that are let go
+are none of them."""
 
 
 class Unit(NamedTuple):
@@ -143,9 +145,7 @@ class Writer:
         self._vfs = vfs
         self._accept_loss = accept_loss
         self._connection: Database | None = None
-        self._ids: dict[SessionKey, int] = {}
-        self._new_ids: list[SessionKey] = []
-        self._last: dict[int, int] = {}  # by session's id, where its last entry is
+        self._last: dict[SessionKey, int] = {}  # the row of a session's last entry
         self._recent = 0
         self._wal_pages = 0
         self._checkpoint_at = _CHECKPOINT_AT
@@ -225,10 +225,12 @@ class Writer:
         except BaseException as error:
             self._undo(connection, error)
             raise
-        self._new_ids.clear()
-        if len(self._ids) > _IDS:
-            self._ids.clear()
+        if len(self._last) > _KNOWN:
             self._last.clear()
+
+    def let_go(self, key: SessionKey) -> None:
+        """Forget a session of which nothing waits to be written; called in any thread."""
+        self._last.pop(key, None)
 
     def reopen(self) -> None:
         """Have a connection; a new one after one was lost, and on it only what is durable.
@@ -250,9 +252,6 @@ class Writer:
         self._use(connection)
 
     def _undo(self, connection: Database, error: BaseException) -> None:
-        for key in self._new_ids:
-            self._ids.pop(key, None)
-        self._new_ids.clear()
         self._last.clear()
         if isinstance(error, (*DEFINITE, *OF_ONE)):
             try:
@@ -264,7 +263,6 @@ class Writer:
                 return
         # Stop writing on this connection: what it has in memory may not be what the disk has.
         self._connection = None
-        self._ids.clear()
         with contextlib.suppress(Exception):
             connection.close(force=True)
         raise Lost from error
@@ -291,21 +289,22 @@ class Writer:
                 else:
                     self._erase(connection, item)
                 continue
-            session = self._ids.get(item.key) or self._id_of(connection, item)
-            place = row_id(session, item.position)
-            if place <= self._last_of(connection, session):
-                msg = f"session {str(item.key)!r} has something at {item.position} already"
+            key, position, data, added, more, at, due, _ = item
+            last = self._last.get(key) or self._last_of(connection, item)
+            session = last // POSITIONS
+            place = row_id(session, position)
+            if place <= last:
+                msg = f"session {str(key)!r} has something at {position} already"
                 raise apsw.ConstraintError(msg)
-            self._last[session] = place
-            entries += (place, checksum_of(place, item.data), item.data)
-            if item.history:
-                history += (place, checksum_of(place, item.history), item.history)
-            if item.at:
+            self._last[key] = place
+            entries += (place, checksum_of(place, data), data)
+            if added:
+                history += (place, checksum_of(place, added), added)
+            if at:
                 before = unfinished.get(session)
-                more = item.unfinished + (before[0] if before else 0)
-                unfinished[session] = (more, item.at)
-            if item.due:
-                _schedule(connection, session, item.due)
+                unfinished[session] = (more + (before[0] if before else 0), at)
+            if due:
+                _schedule(connection, session, due)
         self._insert(connection, entries, history, unfinished, snapshots)
 
     def _insert(
@@ -337,9 +336,7 @@ class Writer:
                 "RETURNING id",
                 (*key, unit.at, floor),
             ).get
-            self._new_ids.append(key)
-        self._ids[key] = session = int(found)
-        return session
+        return int(found)
 
     def _check_floor(self, connection: Database, key: SessionKey, floor: int) -> None:
         """A session that is not there begins where one was erased, or its beginning is missing."""
@@ -356,7 +353,7 @@ class Writer:
             "FROM due WHERE due.id BETWEEN session.id << 32 AND session.id << 32 | 0xFFFFFFFF)))",
             (*key, item.unless_after),
         ).fetchall()
-        self._ids.pop(key, None)
+        self._last.pop(key, None)
         for session, before in found:
             floor = max(before, last_of(connection, session, item.above))
             bounds = (row_id(session, 0), row_id(session + 1, 0) - 1)
@@ -368,23 +365,19 @@ class Writer:
             connection.execute("DELETE FROM due WHERE id BETWEEN ? AND ?", bounds)
             connection.execute("DELETE FROM session WHERE id = ?", (session,))
             raise_floor(connection, name_of(key, self._salt), floor, time.time())
-            self._last.pop(session, None)
             connection.execute("INSERT OR REPLACE INTO about VALUES ('traces', 1)")
         self.has_erased = self.has_erased or item.unless_after is None
 
-    def _last_of(self, connection: Database, session: int) -> int:
-        """Where the last entry of a session is; -1 if there is none."""
-        last = self._last.get(session)
-        if last is None:
-            first, end = row_id(session, 0), row_id(session + 1, 0) - 1
-            last = connection.execute(
-                "SELECT max("
-                "ifnull((SELECT max(place) FROM recent WHERE place BETWEEN ?1 AND ?2), -1), "
-                "ifnull((SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2), -1))",
-                (first, end),
-            ).get
-            self._last[session] = last = int(last)
-        return last
+    def _last_of(self, connection: Database, unit: Unit) -> int:
+        """The row of the last entry of a unit's session; the one before the first if it is new."""
+        before = row_id(self._id_of(connection, unit), 0)
+        last = connection.execute(
+            "SELECT max(?1, "
+            "ifnull((SELECT max(place) FROM recent WHERE place BETWEEN ?1 AND ?2), -1), "
+            "ifnull((SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2), -1))",
+            (before, before + POSITIONS - 1),
+        ).get
+        return int(last)
 
     # --- traces ---
 

@@ -112,7 +112,7 @@ MUTATIONS: Final = {
     ),
     "an entry is written in the place of another": Mutation(
         "journal/writer.py",
-        "            if place <= self._last_of(connection, session):",
+        "            if place <= last:",
         "            if False:",
         f"{SQLITE}::test_rows_are_sorted_now_and_then_and_read_from_wherever_they_are",
     ),

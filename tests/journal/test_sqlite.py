@@ -230,6 +230,21 @@ async def test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_ma
     connection.close()
 
 
+async def test_a_large_state_is_written_down_less_often(path: Path) -> None:
+    journal = journal_at(path, snapshot_after=5)
+    await journal.open()
+    await journal.load(ANN)
+    taken: list[int] = []
+    for position in range(1, 41):
+        journal.append(ANN, [progressed(position)])
+        journal.snapshot(ANN, state_at(position, saved="x" * (64 << 10)))
+        looked = await journal.peek(ANN)
+        if looked.snapshot == state_at(position, saved="x" * (64 << 10)):
+            taken.append(position)
+    assert taken == [5, 20, 35], "64 KiB, so three times as seldom"
+    await journal.close()
+
+
 async def test_as_many_entries_stay_behind_a_state_as_are_to_be_kept_and_are_not_folded(
     path: Path,
 ) -> None:

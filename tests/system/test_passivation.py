@@ -26,6 +26,7 @@ from wavebreak import (
     Reply,
     ReportKind,
     SessionActor,
+    SqliteJournal,
     Turn,
     TurnStarted,
     WavebreakError,
@@ -39,6 +40,8 @@ from .auditing import Audit
 from .conversing import swallow_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wavebreak import Delivery, Report, Session
 
 LONG = 10_000.0
@@ -150,6 +153,29 @@ async def test_what_an_idle_session_held_is_free() -> None:
         tree = system._tree
         assert tree is not None
         assert (len(tree.door.cells), len(tree.door.leaving)) == (0, 0)
+
+
+async def test_of_a_session_that_rests_on_the_disk_nothing_is_in_memory(tmp_path: Path) -> None:
+    def in_memory() -> set[str]:
+        gc.collect()
+        keys = [one for one in gc.get_objects() if isinstance(one, SessionKey)]
+        return {key.session_id for key in keys if key.tenant == "at rest"}
+
+    journal = SqliteJournal(tmp_path / "journal.db")
+    async with (
+        ActorSystem(echo, idle_after=IDLE, journal=journal) as system,
+        asyncio.timeout(LONG),
+    ):
+        for number in range(10):
+            await ask(system.session(str(number), tenant="at rest"), "a")
+        assert len(in_memory()) == 10
+        await asyncio.sleep(ENOUGH)
+        assert sessions_of(system) == []
+        assert in_memory() == set()
+        again = system.session("3", tenant="at rest")
+        assert await ask(again, "b") == "b"
+        assert in_memory() == {"3"}
+        assert len(await again.history()) == 4
 
 
 async def test_a_session_is_not_let_go_while_it_works_or_anybody_waits() -> None:
