@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from ..messages.errors import JournalCorrupt
 from ..messages.events import AnyEntry, Entry, Progressed
-from ..messages.history import HistoryEntry
+from ..messages.history import HistoryEntry, WrittenHistory
 from ..messages.message import SessionMessage
 
 T = TypeVar("T")
@@ -83,6 +83,8 @@ class Codec:
 
     def history(self, entries: Sequence[HistoryEntry]) -> bytes:
         """The bytes of some entries of one session's history."""
+        if isinstance(entries, WrittenHistory):  # as those of most turns are
+            return entries.as_json()
         return to_json(list(entries))
 
     def read_entries(self, rows: Sequence[Row], what: str) -> list[Entry]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -112,3 +113,16 @@ class HistoryEntry(Frozen):
         if message is None:
             return None
         return of_its_class(message, info.data.get("message_type", ""), info)
+
+
+class WrittenHistory(Sequence[HistoryEntry]):
+    """Entries of a history that are made when somebody reads them, and can be written down before.
+
+    A journal on disk writes what every turn adds, and mostly nobody has read it by then.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def as_json(self) -> bytes:
+        """The JSON array of the entries."""

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from wavebreak.actors.machine.evolve import fold
+from wavebreak.actors.machine.history import finished
 from wavebreak.actors.machine.reading import readable
 from wavebreak.actors.machine.state import Rules, SessionState
 from wavebreak.messages.errors import InvalidMessage
 from wavebreak.messages.events import TurnEnded
-from wavebreak.messages.history import HistoryEntry, HistoryKind
+from wavebreak.messages.history import HistoryEntry, HistoryKind, WrittenHistory
 from wavebreak.messages.message import Attachment, Reply, SessionMessage
 from wavebreak.messages.policies import Aside, Enqueue, Now, Steer
 from wavebreak.messages.reasons import (
@@ -502,3 +504,34 @@ def test_a_turn_that_a_shutdown_ends_for_good_is_told_and_one_that_lives_on_is_n
         driver.exit()
         assert len(driver.history) == told
         assert bool(driver.state.unsettled) == (not told)
+
+
+class Order(SessionMessage):
+    """A message of the program's own."""
+
+    items: tuple[str, ...] = ()
+    price: float | None = 1.5
+
+    def as_text(self) -> str:
+        return f'ordered: {", ".join(self.items)} "%b" ü'
+
+
+@pytest.mark.parametrize("waves", [0, 1, 3])
+@pytest.mark.parametrize("is_chain", [False, True])
+def test_what_a_plain_turn_adds_is_written_as_its_entries_would_be_one_by_one(
+    waves: int, is_chain: bool
+) -> None:
+    driver = opened()
+    driver.send("m1")
+    for _ in range(waves):
+        driver.at += 0.25
+        driver.run_wave(call("look", arguments={"said": 'a "b"\n'}))
+    order = Order(message_id="m2", received_at=3.5, sender="ann", items=("tea", "%d"))
+    (waiting,) = driver.running.messages
+    running = driver.running._replace(messages=(waiting, waiting._replace(message=order)))
+    reply = Reply(text='done "so"', attachments=(Attachment(media_id="7"),), data={"card": [1]})
+    known = list(finished(running, (), Reply(text="before"), 16.0))[:1] if is_chain else ()
+    added = finished(running, known, reply, 17.0)
+    assert isinstance(added, WrittenHistory)
+    assert added.as_json() == to_json(list(added))
+    assert len(added) == 3 + bool(waves)
