@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..messages.events import Entry
+    from ..messages.events import Logged
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import Reply, SessionMessage
@@ -52,7 +52,7 @@ class TurnInput(NamedTuple):
     senders: tuple[str | None, ...]
     previous: PartialResults | None
     saved: Any
-    log: tuple[Entry, ...]
+    log: tuple[Logged, ...]
     session: OwnSession
     streamed: str = ""
     seen: PartialResults | None = None

@@ -175,7 +175,7 @@ class Ledger:
 
     def __init__(
         self,
-        log: Sequence[Entry],
+        log: Sequence[Entry | Line],
         previous: PartialResults | None,
         unknown: Callable[[], tuple[CallRecord, ...]],
         senders: tuple[str | None, ...],
@@ -201,7 +201,7 @@ class Ledger:
         writes = [_order(r) for r in (*earlier, *done) if _is_write(r)]
         self._last_write = max(writes, default=(0, 0, 0))
 
-    def _take_over(self, log: Sequence[Entry], done: Sequence[CallRecord]) -> None:
+    def _take_over(self, log: Sequence[Entry | Line], done: Sequence[CallRecord]) -> None:
         """What the turn's own attempts before this one leave."""
         requests = _requests(done)
         self._slots = _by_key(r for r in requests if not _is_made_anew(r))

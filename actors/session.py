@@ -239,7 +239,7 @@ class SessionActor(SchedulingActor):
             running.senders,
             state.previous,
             state.saved,
-            running.entries,
+            running.log,
             self,
             self._shown,
             seen,

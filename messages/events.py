@@ -7,7 +7,7 @@ versions add events and fields, and change none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, NewType
+from typing import Annotated, Any, Final, Literal, NamedTuple, NewType
 
 from pydantic import (
     Discriminator,
@@ -662,9 +662,9 @@ Entry = Event | Progressed
 def entry_of(line: Line) -> Progressed:
     """The entry that a line is of."""
     position, at, fence, done, wave_done, wave, calls = from_json(line, cache_strings="keys")
-    ends = tuple([CallDone._make(_ending(values)) for values in done])
-    begun = tuple([CallStarted._make(_beginning(values)) for values in calls])
-    return Progressed(position, at, Fence._make(fence), ends, wave_done, wave, begun)
+    ends = tuple([_ending(values) for values in done])
+    begun = tuple([_beginning(values) for values in calls])
+    return Progressed(position, at, _new(Fence, fence), ends, wave_done, wave, begun)
 
 
 def rows_of(entries: Sequence[Progressed | Line]) -> Sequence[Sequence[Any]]:
@@ -679,17 +679,44 @@ def rows_of(entries: Sequence[Progressed | Line]) -> Sequence[Sequence[Any]]:
     return rows
 
 
-def _ending(values: list[Any]) -> list[Any]:
-    """The fields of a call's end, as JSON has them, each of its type."""
-    values[3] = CallStatus(values[3])
+def read_entry(line: Line) -> Progressed | None:
+    """The entry that a line is of, which it keeps; None if that is not for sure.
+
+    A row of a journal is mostly one of these, and has a checksum: in half the time that it takes
+    to validate it, and nobody has to write it down again. What an older version wrote, with fewer
+    values, is another's to read.
+    """
+    try:
+        entry = entry_of(line)
+    except (ValueError, TypeError, LookupError):
+        return None
+    if len(entry.fence) != _FENCE or any(len(end) != _ENDING for end in entry.done):
+        return None
+    if any(len(call) != _BEGINNING for call in entry.calls):
+        return None
+    entry.__dict__["_line"] = line
+    return entry
+
+
+_FENCE: Final = len(Fence._fields)
+_ENDING: Final = len(CallDone._fields)
+_BEGINNING: Final = len(CallStarted._fields)
+_STATUSES: Final = {str(status): status for status in CallStatus}
+_EFFECTS: Final = {str(effect): effect for effect in Effect}
+_new = tuple[Any, ...].__new__  # 0.1 instead of the 0.3 µs of a named tuple's own, 300 in a turn
+
+
+def _ending(values: list[Any]) -> CallDone:
+    """A call's end, of fields as JSON has them."""
+    values[3] = _STATUSES[values[3]]
     if values[5] is not None:
         values[5] = CallError(**values[5])
-    return values
+    return _new(CallDone, values)
 
 
-def _beginning(values: list[Any]) -> list[Any]:
-    values[4] = Effect(values[4])
-    return values
+def _beginning(values: list[Any]) -> CallStarted:
+    values[4] = _EFFECTS[values[4]]
+    return _new(CallStarted, values)
 
 
 def completed_by(line: Line) -> list[CallId]:

@@ -84,7 +84,7 @@ class Attempts:
     def _new_attempt(self) -> None:
         running = self.session.running
         self.ledger = Ledger(
-            running.entries,
+            running.log,
             self.session.state.previous,
             lambda: self.session.state.unknown,
             running.senders,

@@ -18,6 +18,7 @@ from wavebreak.messages.events import (
     Event,
     ExecutionCancelled,
     Heard,
+    Line,
     MessageAccepted,
     MessageDue,
     MessageEdited,
@@ -39,6 +40,7 @@ from wavebreak.messages.events import (
     WaveEnded,
     WaveStarted,
     WindowExtended,
+    read_entry,
 )
 from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Attachment, Reply, SessionMessage, UserMessage
@@ -351,6 +353,43 @@ def test_an_entry_spans_as_many_positions_as_it_has_events_and_survives_json(
     assert adapter.validate_json(adapter.dump_json(entry)) == entry
     for event in events:
         assert EVENTS.validate_json(event.model_dump_json()) == event
+
+
+ENTRY = Progressed(7, 1.5, Fence(9, 3, 2), (DONE, UNSEEN), 1, 2, (STARTED, STARTED))
+
+
+def test_an_entry_is_read_from_its_line_as_it_would_be_by_its_types_and_keeps_the_line() -> None:
+    line = Line(bytes(ENTRY.line))
+    read = read_entry(line)
+    assert read == ENTRY == TypeAdapter(Progressed).validate_json(line)
+    assert read is not None
+    assert read.line is line
+    for mine, written in (
+        (read.done[1], UNSEEN),
+        (read.calls[0], STARTED),
+        (read.fence, (9, 3, 2)),
+    ):
+        assert [type(value) for value in mine] == [type(value) for value in written]
+    assert type(read.fence) is Fence
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ENTRY.line.replace(b",null,false,null]", b",null]"),  # before calls had more to tell
+        ENTRY.line.replace(b'"unknown"', b'"perhaps"'),
+        ENTRY.line.replace(b"[9,3,2]", b"[9,3]"),
+        ENTRY.line.replace(b"[[1,", b"[[", 1),
+        ENTRY.line + b',{"kind":"turn_ended"}',
+        ENTRY.line[:-1],
+        b"[1]",
+        b"[]",
+        b"7",
+    ],
+)
+def test_what_is_not_an_entry_for_sure_is_left_to_who_knows_its_types(line: bytes) -> None:
+    assert line != ENTRY.line
+    assert read_entry(Line(line)) is None
 
 
 def test_an_entry_of_nothing_has_no_events() -> None:
