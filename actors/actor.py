@@ -170,7 +170,8 @@ class AsyncioActor(Receiving):
         Raises:
             ActorError: no loop runs on this thread.
         """
-        return cls._actor_start(_running_loop(cls.__name__), args, kwargs)
+        actor = cls._actor_make(_running_loop(cls.__name__), args, kwargs)
+        return actor._actor_launch()  # noqa: SLF001 - a class method, not a stranger
 
     @classmethod
     def start_on(
@@ -186,19 +187,18 @@ class AsyncioActor(Receiving):
         Raises:
             ActorError: the loop is closed.
         """
-        return cls._actor_start(loop, args, kwargs)
-
-    @classmethod
-    def _actor_start(
-        cls, loop: asyncio.AbstractEventLoop, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> LoopActorRef[Self]:
         if loop.is_closed():
             raise ActorError(_closed_loop(cls.__name__, loop))
-        actor = cls._actor_make(loop, *args, **kwargs)
+        actor = cls._actor_make(loop, args, kwargs)
         return actor._actor_launch()  # noqa: SLF001 - a class method, not a stranger
 
     @classmethod
-    def _actor_make(cls, loop: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> Self:
+    def _actor_make(
+        cls,
+        loop: asyncio.AbstractEventLoop,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Self:
         actor = cls.__new__(cls, *args, **kwargs)
         # There before __init__, so that a subclass need not pass the loop on to ours.
         actor._loop = loop  # noqa: SLF001 - a class method, not a stranger

@@ -101,7 +101,7 @@ class RuntimeActor(AsyncioActor):
             on_end: told how it ended, as a watcher is.
             home: the supervisor's context variables, of which an actor has a copy.
         """
-        runtime = cls._actor_make(asyncio.get_running_loop(), engine)
+        runtime = cls._actor_make(asyncio.get_running_loop(), (engine,), {})
         runtime._actor_begin_for(on_end, home)  # noqa: SLF001 - a class method, not a stranger
         return runtime
 
