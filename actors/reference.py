@@ -401,6 +401,7 @@ class _Answer(Future[Any]):
     __slots__ = ("_ref",)
 
     def __init__(self, ref: LoopActorRef[Any], loop: asyncio.AbstractEventLoop) -> None:
+        # What Future's own does, without the call: there is one for each question.
         self._loop = loop
         self._done = False
         self._callbacks = None
