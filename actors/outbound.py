@@ -72,20 +72,24 @@ class Outbound:
         loop: where that actor lives.
     """
 
-    __slots__ = ("delivered", "place", "queues", "workers")
+    __slots__ = ("delivered", "gave_up", "place", "queues", "workers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.place: Standing[OutboundActor] = Standing(loop)
         # What each session has on its way, the first of it under way.
         self.queues: dict[SessionKey, list[Delivery]] = {}
         self.delivered: dict[DeliveryId, tuple[SessionKey, DeliveryDone]] = {}
+        # Sessions of which an error is kept there: that may have the words of the reply.
+        self.gave_up: dict[SessionKey, None] = {}
         self.workers: set[asyncio.Task[None]] = set()
 
     def forget(self, key: SessionKey) -> None:
         """A session was deleted: deliver nothing of it but what is with its channel already."""
-        # In place: the actor has it, too. An error that is kept may have the words of the reply.
-        for id_ in [id_ for id_, (of, _) in self.delivered.items() if of == key]:
-            del self.delivered[id_]
+        if key in self.gave_up:
+            # In place: the actor has it, too.
+            del self.gave_up[key]
+            for id_ in [id_ for id_, (of, _) in self.delivered.items() if of == key]:
+                del self.delivered[id_]
         queue = self.queues.pop(key, None)
         if queue is not None:
             queue.clear()
@@ -95,6 +99,13 @@ class Outbound:
         actor = self.place.actor
         if actor is not None and self.place.is_alive():
             actor.forget(key)
+
+    def note_given_up(self, key: SessionKey) -> None:
+        """A delivery of a session is given up; the latest are enough, as of what has ended."""
+        self.gave_up.pop(key, None)
+        self.gave_up[key] = None
+        if len(self.gave_up) > _REMEMBERED:
+            del self.gave_up[next(iter(self.gave_up))]
 
     async def end(self) -> None:
         """Stop trying; what was not delivered is still in the sessions' outboxes."""
@@ -171,6 +182,7 @@ class OutboundActor(AsyncioActor, ABC):
         status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
         if error:
             self._given_up(key, delivery, error)
+            self._outbound.note_given_up(key)
         done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
         self._delivered[done.delivery_id] = key, done
         if len(self._delivered) > _REMEMBERED:
