@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
@@ -101,9 +102,10 @@ class ProcessLock:
                 "to one running system; end that one first, or choose another path"
             )
             raise JournalLocked(msg) from error
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
         self._file = file
+        with contextlib.suppress(OSError):  # a full disk: the lock is what counts, not whose it is
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(_not_in_child, ref(self)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -48,6 +49,9 @@ long as all the rest (3.8 instead of 2.0 s of processor time, 185 instead of 55 
 _LARGE: Final = 32 << 10
 """Bytes of a state that is written down as often as was asked for. A larger one comes in turn less
 often, as it takes longer: else a turn of a long conversation would cost more than a short one's."""
+
+_ROOM: Final = 1 << 20
+"""Bytes that are free on a disk with room for opening a journal."""
 
 _NOBODY: Final = SessionKey("", "")
 """The key of no session: an id is never empty."""
@@ -401,8 +405,16 @@ def _take(path: Path, lock: ProcessLock, writer: Writer) -> None:
         lock.give_back()
         if isinstance(error, JournalError):
             raise
-        msg = f"the journal {str(path)!r} cannot be opened: {error}; choose another path"
+        what = "make room on its disk" if _is_full(path, error) else "choose another path"
+        msg = f"the journal {str(path)!r} cannot be opened: {error}; {what}"
         raise JournalError(msg) from error
+
+
+def _is_full(path: Path, error: Exception) -> bool:
+    """Whether it is for want of room; of its shared memory SQLite says that as an I/O error."""
+    if isinstance(error, apsw.FullError):
+        return True
+    return path.parent.is_dir() and shutil.disk_usage(path.parent).free < _ROOM
 
 
 def more_unfinished(entries: Sequence[Entry]) -> int:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from errno import ENOSPC
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
+from wavebreak.journal import place
 from wavebreak.journal.place import ProcessLock, refuse_network
 from wavebreak.messages.errors import JournalError, JournalLocked
 
@@ -50,6 +53,23 @@ def test_a_lock_is_for_one_at_a_time_and_says_who_has_it(tmp_path: Path) -> None
     first, second = ProcessLock(tmp_path / "j.db"), ProcessLock(tmp_path / "j.db")
     first.take()
     with pytest.raises(JournalLocked, match=f"process {os.getpid()}"):
+        second.take()
+    first.give_back()
+    second.take()
+    second.give_back()
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock_nor_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(FileIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(place, "FileIO", Full)
+    first, second = ProcessLock(tmp_path / "j.db"), ProcessLock(tmp_path / "j.db")
+    first.take()
+    with pytest.raises(JournalLocked, match="another process"):
         second.take()
     first.give_back()
     second.take()
