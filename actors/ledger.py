@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..messages.events import Event, Said, StepEnded, rows_of
+from ..messages.events import Progressed, Said, StepEnded, rows_of
 from ..messages.reasons import CallStatus, Effect
 from ..messages.records import CallError, CallRecord, PartialResults
 from ..tools.call import equality_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _EFFECTS = {str(effect): effect for effect in Effect}
 _STATUSES = {str(status): status for status in CallStatus}
 _NOTHING_LEFT = PartialResults()
+_OF_CALLS = (bytes, Progressed)
 
 
 def record_of(  # noqa: PLR0917 - the two halves of a call, and where they belong
@@ -87,7 +88,7 @@ def records_of(
     Of lines they are made of what JSON has, without the entries in between: a third of the price,
     and whoever wrote to a turn that works waits for this.
     """
-    rows = rows_of([one for one in log if not isinstance(one, Event)])
+    rows = rows_of([one for one in log if isinstance(one, _OF_CALLS)])
     ends = {done[1]: (done, at) for _, at, _, ended, *_ in rows for done in ended}
     for _, at, fence, _, _, _, calls in rows:
         for started in calls:
@@ -119,14 +120,15 @@ def partial_results(
     before = previous or _NOTHING_LEFT
     calls = {record.origin: record for record in before.calls}
     for record in records:
-        kept = calls.get(record.origin)
+        origin = record.origin
+        kept = calls.get(origin)
         if kept is None:
             if not _is_unused(record):
-                calls[record.origin] = record
+                calls[origin] = record
         elif _answers(record) and not _answers(kept):
             end = {"status": record.status, "result": record.result, "error": None}
-            calls[record.origin] = kept.model_copy(update={**end, "ended_at": record.ended_at})
-    said = tuple([event.text for event in running.log if isinstance(event, Said)])
+            calls[origin] = kept.model_copy(update={**end, "ended_at": record.ended_at})
+    said = [one.text for one in running.log if not isinstance(one, bytes) and isinstance(one, Said)]
     return PartialResults.trusted(
         {
             "calls": tuple(calls.values()),

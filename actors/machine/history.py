@@ -168,7 +168,7 @@ def unfinished(
     known: Sequence[HistoryEntry],
     event: TurnEnded,
     overtaking: Iterable[Waiting] = (),
-) -> Iterator[HistoryEntry]:
+) -> list[HistoryEntry]:
     """The entries of a turn that ended without a reply.
 
     Args:
@@ -177,9 +177,11 @@ def unfinished(
         event: how it ended.
         overtaking: messages that interrupted it, and end with it.
     """
-    yield from so_far(running, known, event.streamed, event.at, event.reason, interrupted=True)
-    yield from _messages(running.number, overtaking, ())
-    yield _ended(running, event)
+    entries = so_far(running, known, event.streamed, event.at, event.reason, interrupted=True)
+    if overtaking:
+        entries += _messages(running.number, overtaking, ())
+    entries.append(_ended(running, event))
+    return entries
 
 
 _TOLD = frozenset({HistoryKind.SAID, HistoryKind.COURTESY})
@@ -217,13 +219,15 @@ def so_far(
     reason: Reason | None = None,
     *,
     interrupted: bool = False,
-) -> Iterator[HistoryEntry]:
+) -> list[HistoryEntry]:
     """The entries of a turn as it stands, but for those that are known."""
-    yield from _turn(running, known, reason, interrupted=interrupted)
+    entries = _turn(running, known, reason, interrupted=interrupted)
     if streamed.strip():
-        yield _entry(HistoryKind.STREAMED, running.number, streamed, at, interrupted=interrupted)
+        number = running.number
+        entries.append(_entry(HistoryKind.STREAMED, number, streamed, at, interrupted=interrupted))
         if interrupted:  # what goes on may be heard yet
-            yield from _heard_so_far(running, at)
+            entries += _heard_so_far(running, at)
+    return entries
 
 
 def unanswered(state: SessionState, streamed: str, at: float) -> tuple[HistoryEntry, ...]:
@@ -234,7 +238,7 @@ def unanswered(state: SessionState, streamed: str, at: float) -> tuple[HistoryEn
     return (*known, *so_far(running, known, streamed, at))
 
 
-def waiting(messages: Iterable[Waiting], known: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
+def waiting(messages: Iterable[Waiting], known: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     """The entries of messages that were in no turn yet; their turn is 0."""
     return _messages(0, messages, known)
 
@@ -305,7 +309,7 @@ def _turn(
             *_work_and_words(running, reason, interrupted=interrupted),
         ]
     # As most turns are: twice as fast.
-    entries = list(_messages(running.number, running.messages, known))
+    entries = _messages(running.number, running.messages, known)
     if log:
         entries.append(_work(running, reason, log))
     return entries
@@ -314,24 +318,23 @@ def _turn(
 def _is_all_calls(log: tuple[Logged, ...]) -> TypeGuard[tuple[Line, ...]]:
     """Whether a turn has done nothing but to call tools."""
     for entry in log:  # noqa: SIM110 - any() takes twice as long, at every end of a turn
-        if isinstance(entry, Event):
+        if not isinstance(entry, bytes):
             return False
     return True
 
 
 def _messages(
     turn: int, messages: Iterable[Waiting], known: Sequence[HistoryEntry]
-) -> Iterator[HistoryEntry]:
+) -> list[HistoryEntry]:
     ids = _ids_of(known)
-    for one in messages:
-        message = one.message
-        if message.message_id not in ids:
-            yield _entry(
-                HistoryKind.MESSAGE, turn, message.as_text(), message.received_at, message=message
-            )
+    return [
+        _entry(HistoryKind.MESSAGE, turn, one.as_text(), one.received_at, message=one)
+        for one in [waiting.message for waiting in messages]
+        if one.message_id not in ids
+    ]
 
 
-def _from_the_start(running: Running, known: Sequence[HistoryEntry]) -> Iterator[HistoryEntry]:
+def _from_the_start(running: Running, known: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     """The turn's messages but for those that it took later, which come in their place."""
     later = {
         message_id
@@ -345,7 +348,7 @@ def _from_the_start(running: Running, known: Sequence[HistoryEntry]) -> Iterator
     return _messages(running.number, first, known)
 
 
-def _taken(running: Running, event: MessagesTaken) -> Iterator[HistoryEntry]:
+def _taken(running: Running, event: MessagesTaken) -> list[HistoryEntry]:
     ours = [one for one in running.messages if one.message.message_id in event.message_ids]
     return _messages(running.number, ours, ())
 

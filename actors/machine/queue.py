@@ -62,9 +62,7 @@ def steered_first(waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
 
 def come_back(messages: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
     """The messages of a turn that was interrupted: they wait again, and expire no more."""
-    return tuple(
-        w if w.was_in_turn else w._replace(was_in_turn=True, expires_at=None) for w in messages
-    )
+    return tuple([w if w.was_in_turn else w.come_back() for w in messages])
 
 
 def expiry(waiting: tuple[Waiting, ...]) -> float | None:

@@ -52,6 +52,11 @@ class Waiting(NamedTuple):
     admitted: int = 0
     was_in_turn: bool = False
 
+    def come_back(self) -> Waiting:
+        """The same message when its turn was interrupted; ``_replace`` takes five times as long."""
+        message, policy, deadline_at, _, priority, admitted, _ = self
+        return Waiting(message, policy, deadline_at, None, priority, admitted, was_in_turn=True)
+
 
 class Scheduled(NamedTuple):
     """A message that was accepted, and is not due yet.
@@ -225,7 +230,7 @@ class Running(NamedTuple):
     @property
     def completed(self) -> int:
         """How many calls have completed so far; one that answered a later attempt counts once."""
-        lines = [line for line in self.log if not isinstance(line, Event)]
+        lines = [line for line in self.log if isinstance(line, bytes)]
         return len({call_id for line in lines for call_id in completed_by(line)})
 
     @property
