@@ -51,6 +51,9 @@ class Receiving(pykka.Actor):
     _actor_is_plain: ClassVar[bool] = True
     """Whether ``handle`` is ours, so that what was told needs no envelope."""
 
+    _actor_burst: ClassVar[int] = BURST
+    """How many messages it handles in one go."""
+
     if TYPE_CHECKING:
         lifecycle: Lifecycle
         actor_inbox: Mailbox  # type: ignore[assignment]
@@ -142,7 +145,7 @@ class Receiving(pykka.Actor):
         Whenever something waits and the actor is free, a call of this is on its way: by the
         mailbox, from here, or at the end of the message that takes its time.
         """
-        left = BURST
+        left = self._actor_burst
         while True:
             left = self._actor_take(left)
             if self._actor_busy:

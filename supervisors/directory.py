@@ -65,6 +65,11 @@ class SessionDirectory(AsyncioActor):
         alarm: wakes sessions that rest when something of them is due.
     """
 
+    # Sessions that begin in one turn of the loop. Of 10,000 that come at once those go on first
+    # that have begun: all of them half-way through a turn take 275 MB instead of 159, and half as
+    # much processor time again, the garbage collector's. With 64 the last waits twice as long.
+    _actor_burst = 128
+
     def __init__(
         self,
         door: Door,
