@@ -15,6 +15,7 @@ from ..messages.message import Reply
 from ..messages.policies import Now, Rollback
 from ..messages.reasons import Reason
 from ..messages.text import check_text
+from ..tools.eager import begin_task
 from .actor import AsyncioActor
 from .current import enter_turn
 from .exit import NORMAL
@@ -85,14 +86,18 @@ class RuntimeActor(AsyncioActor):
     def __init__(self, engine: TurnEngine) -> None:
         # Not super().__init__() yet: see __getattr__.
         self._actor_engine = engine
-        self._actor_work: asyncio.Task[None] | None = None
+        self._actor_work: asyncio.Task[Any] | None = None
         self._actor_agent_runs = False
         self._actor_on_end: Callable[[Notice], object] | None = None
         self._actor_is_whole = False
 
     @classmethod
     def _actor_begin(
-        cls, engine: TurnEngine, on_end: Callable[[Notice], object], home: Context
+        cls,
+        engine: TurnEngine,
+        on_end: Callable[[Notice], object],
+        home: Context,
+        at_once: list[RuntimeActor] | None = None,
     ) -> Self:
         """Start one on the running loop, for the runtime supervisor.
 
@@ -100,19 +105,29 @@ class RuntimeActor(AsyncioActor):
             engine: the attempt's.
             on_end: told how it ended, as a watcher is.
             home: the supervisor's context variables, of which an actor has a copy.
+            at_once: where it is put instead, if the caller calls :meth:`_actor_run_at_once`.
         """
         runtime = cls._actor_make(asyncio.get_running_loop(), (engine,), {})
-        runtime._actor_begin_for(on_end, home)  # noqa: SLF001 - a class method, not a stranger
+        runtime._actor_begin_for(on_end, home, at_once)  # noqa: SLF001 - a class method
         return runtime
 
-    def _actor_begin_for(self, on_end: Callable[[Notice], object], home: Context) -> None:
+    def _actor_begin_for(
+        self,
+        on_end: Callable[[Notice], object],
+        home: Context,
+        at_once: list[RuntimeActor] | None,
+    ) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
         if self._actor_has_hooks or self._actor_is_whole:
             self._actor_launch().watch(on_end)
-        else:
-            self._actor_home = home
-            self._actor_on_end = on_end
+            return
+        self._actor_home = home
+        self._actor_on_end = on_end
+        if at_once is None:
             self._actor_run_attempt()
+        else:
+            self._actor_engine.control.runtime = self
+            at_once.append(self)
 
     if not TYPE_CHECKING:  # the checkers see the attributes of an actor
 
@@ -174,6 +189,14 @@ class RuntimeActor(AsyncioActor):
         # A context of its own: the agent and its tools are no part of the actor's.
         self._actor_work = self._loop.create_task(self._actor_attempt())
 
+    def _actor_run_at_once(self) -> None:
+        """Run the agent up to where it first waits, and not a turn of the loop later."""
+        home, attempt = self._actor_home.copy(), self._actor_attempt()
+        if self._loop.get_task_factory() is None:
+            home.run(begin_task, attempt, self._loop, "agent")
+        else:
+            home.run(self._loop.create_task, attempt)
+
     def _actor_told(self, how: Way) -> None:
         engine = self._actor_engine
         engine.told(how)
@@ -187,6 +210,8 @@ class RuntimeActor(AsyncioActor):
         """Run the agent, then wait for its calls; nothing that it raises leaves this coroutine."""
         engine = self._actor_engine
         control = engine.control
+        # Here, too: what begins at once runs before whoever made the task has it.
+        self._actor_work = asyncio.current_task(self._loop)
         current = enter_turn(engine.input.key)
         reply: Reply | None = None
         self._actor_agent_runs = True

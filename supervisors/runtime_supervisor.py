@@ -74,9 +74,9 @@ class Child:
         """Told when it has ended, or nobody waits for that any more."""
 
     def __call__(self, notice: Notice) -> None:
-        """Be told by the runtime's reference."""
+        """Be told by the runtime, or its reference."""
         if isinstance(notice, Exit):
-            self.supervisor.hand(RuntimeDown(self, notice))
+            self.supervisor.told(RuntimeDown(self, notice))
 
 
 class RuntimeId(NamedTuple):
@@ -97,12 +97,16 @@ class Runtimes:
         loop: where they live.
     """
 
-    __slots__ = ("abandoned", "children", "orders", "place", "undoings")
+    __slots__ = ("abandoned", "at_once", "begins", "children", "orders", "place", "undoings")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.place: Standing[RuntimeSupervisor] = Standing(loop)
         self.orders: list[Any] | None = None
         """What is ordered while the supervisor tells a session of an end; None at other times."""
+        self.at_once: list[RuntimeActor] | None = None
+        """The runtimes of such orders; they begin when session and supervisor are done with it."""
+        self.begins = False
+        """Whether one of them begins: what it leads to in the same go has its turn later."""
         self.children: dict[SessionKey, Child] = {}
         self.abandoned: set[Child] = set()
         self.undoings: dict[Named, Undoing] = {}
@@ -288,7 +292,8 @@ class RuntimeSupervisor(AsyncioActor):
         try:
             child.engine = TurnEngine(child.given, child.control, self._environment)
             begin = self._runtime._actor_begin  # noqa: SLF001 - one of ours
-            child.runtime = begin(child.engine, child, self._actor_context)
+            at_once = self._runtimes.at_once
+            child.runtime = begin(child.engine, child, self._actor_context, at_once)
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
             logger.opt(exception=error).error("a runtime of session {} did not start", child.key)
             self._report_down(child, Exit.of(error, "start"))
@@ -304,6 +309,28 @@ class RuntimeSupervisor(AsyncioActor):
             self._report_down(child, _NOT_STARTED)
 
     # --- ending ---
+
+    def told(self, down: RuntimeDown) -> None:
+        """Take note of a runtime's end, and begin what follows; for who has written again, at once.
+
+        Beside many sessions a turn of the loop is what the wait consists of. An agent that was
+        cancelled is given one, for whatever its cancellation has set going to end before that.
+        """
+        runtimes, control = self._runtimes, down.child.control
+        if control.how is None or control.fenced or runtimes.begins:
+            self.hand(down)
+            return
+        at_once = runtimes.at_once = []
+        runtimes.begins = True
+        try:
+            self.hand(down)
+            runtimes.at_once = None
+            # Not before: an agent that begins now finds its session free.
+            for runtime in at_once:
+                runtime._actor_run_at_once()  # noqa: SLF001 - one of ours
+        finally:
+            runtimes.at_once = None
+            runtimes.begins = False
 
     def _down(self, down: RuntimeDown) -> None:
         child, ended = down

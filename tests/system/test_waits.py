@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
@@ -51,9 +53,9 @@ class Laps:
             asyncio.get_running_loop().call_soon(self._next)
 
 
-@pytest.mark.parametrize("how", [AfterWave(), Now()])
-async def test_the_next_turn_begins_one_turn_of_the_loop_after_the_interrupted_one_beside_many(
-    how: AfterWave | Now,
+@pytest.mark.parametrize(("how", "wait"), [(AfterWave(), 0), (Now(), 1)])
+async def test_the_next_turn_begins_in_the_same_go_as_the_interrupted_one_ends_beside_many(
+    how: AfterWave | Now, wait: int
 ) -> None:
     laps = Laps(MANY)
 
@@ -79,7 +81,88 @@ async def test_the_next_turn_begins_one_turn_of_the_loop_after_the_interrupted_o
 
     waits = {laps.begun[name] - laps.ended[name] for name in laps.ended}
     assert len(laps.ended) == MANY
-    assert waits == {1}
+    assert waits == {wait}
+
+
+async def test_a_turn_that_began_at_once_is_stopped_in_its_first_step_as_any_other() -> None:
+    steps: list[str] = []
+    begun = asyncio.Event()
+
+    async def agent(turn: Turn) -> str:
+        steps.append(f"{turn.number} begins")
+        if turn.number == 1:
+            begun.set()
+            await turn.wave(search())
+            await turn.wave(search())
+        elif turn.number == 2:
+            session.send("c", policy=Now())
+            await turn.history(unanswered=True)  # by which the session has handled that
+            try:
+                await asyncio.sleep(1.0)
+            except asyncio.CancelledError:
+                steps.append("2 is cancelled")
+                raise
+        return "done"
+
+    async with ActorSystem(agent) as system:
+        session = system.session("ann")
+        await session.send("a")
+        await begun.wait()
+        outcome = await (await session.send("b")).outcome()
+    assert outcome.turn == 3
+    assert steps == ["1 begins", "2 begins", "2 is cancelled", "3 begins"]
+
+
+async def test_turns_that_are_interrupted_at_once_one_after_the_other_leave_the_loop_its_time() -> (
+    None
+):
+    turns = 0
+    others = 0
+
+    async def agent(turn: Turn) -> str:
+        nonlocal turns
+        turns += 1
+        if turn.number < MANY:
+            session.send("again")
+            await turn.wave()
+        return "done"
+
+    def other() -> None:
+        nonlocal others
+        others += 1
+        if turns < MANY:
+            asyncio.get_running_loop().call_soon(other)
+
+    async with ActorSystem(agent) as system:
+        session = system.session("ann")
+        receipt = await session.send("a")
+        other()
+        assert (await receipt.outcome()).turn == turns == MANY
+    assert others >= MANY / 2
+
+
+async def test_a_turn_that_began_at_once_runs_in_a_task_and_context_variables_of_its_own() -> None:
+    variable = ContextVar("variable", default="none")
+    tasks: list[asyncio.Task[Any] | None] = []
+    found: list[str] = []
+
+    async def agent(turn: Turn) -> str:
+        tasks.append(asyncio.current_task())
+        found.append(variable.get())
+        variable.set(f"of turn {turn.number}")
+        async with asyncio.timeout(60):  # looks at the task that it is in
+            if turn.number == 1:
+                await turn.wave(search())
+            await turn.wave(look())
+        return "done"
+
+    async with ActorSystem(agent) as system:
+        session = system.session("ann")
+        await session.send("a")
+        await asyncio.sleep(0.5)
+        await (await session.send("b")).outcome()
+    assert len({id(task) for task in tasks}) == len(tasks) == 2
+    assert found == ["none", "none"]
 
 
 async def test_an_order_is_not_lost_when_the_supervisor_dies_before_it_is_carried_out(
