@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import threading
 from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] - raises nothing
 from collections import deque
 from typing import TYPE_CHECKING
@@ -28,12 +27,10 @@ class Due:
         loop: the loop that they live on.
     """
 
-    __slots__ = ("_actors", "_context", "_is_called", "_loop", "lock", "spare")
+    __slots__ = ("_actors", "_context", "_is_called", "_loop", "spare")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self.lock = threading.RLock()
-        """For the mailboxes of the actors: one for each would be 80 bytes of every actor."""
         self.spare = SPARE
         """How many messages may be handled yet, before the next turn, for those who wait."""
         self._actors: deque[Receiving] = deque()
