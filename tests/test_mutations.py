@@ -194,6 +194,12 @@ MUTATIONS: Final = {
         "        if True:\n",
         f"{DURABILITY}::test_nothing_leaves_before_it_is_durable",
     ),
+    "a call does not wait for its commit": Mutation(
+        "actors/wave_call.py",
+        "        return self._commit.done",
+        "        return True",
+        f"{DURABILITY}::test_nothing_leaves_before_it_is_durable",
+    ),
     "what is deleted is not overwritten": Mutation(
         "journal/schema.py",
         '("secure_delete", 1, 1)',
