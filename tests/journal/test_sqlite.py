@@ -109,7 +109,17 @@ async def test_commits_complete_in_order_and_what_waits_is_one_transaction(path:
         journal = journal_at(path, vfs=disk.name)
         await journal.open()
         await durable(journal.append(ANN, [progressed(1)]))
+        begun, enough = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            enough.wait(60)
+
         before = len(disk.syncs)
+        disk.at_step = hold
+        journal.append(ANN, [progressed(2)])
+        await asyncio.to_thread(begun.wait, 60)
+        disk.at_step = None
         order: list[int] = []
         commits = list[Commit]()
         for number in range(300):
@@ -117,9 +127,10 @@ async def test_commits_complete_in_order_and_what_waits_is_one_transaction(path:
             commit = journal.append(key, [progressed(number // 100 + 1)])
             commit.add_done_callback(partial(_note, order, number))
             commits.append(commit)
+        enough.set()
         await durable(commits[-1])
         assert order == list(range(300))
-        assert len(disk.syncs) - before == 1
+        assert len(disk.syncs) - before == 2, "one of what was held, and one of what waited"
         await journal.close()
 
 
