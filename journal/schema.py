@@ -244,6 +244,38 @@ def refuse_without_its_wal(path: Path, vfs: str | None, *, accept_loss: bool) ->
     raise JournalDamaged(msg)
 
 
+def refuse_without_its_file(path: Path, wal: Wal, *, accept_loss: bool) -> Wal | None:
+    """Notice that there is a newest part of a journal, and not the journal: SQLite deletes it then.
+
+    Args:
+        path: of the journal.
+        wal: what is in the file ``-wal``.
+        accept_loss: whether to begin a new journal; that file is kept under another name.
+
+    Returns:
+        what is in the file ``-wal`` now; None if there is none any more.
+
+    Raises:
+        JournalDamaged: something was committed to that file.
+        OSError: it cannot be kept.
+    """
+    is_there = path.exists() and path.stat().st_size
+    if is_there or not (wal.transactions or wal.damage):
+        return wal
+    left = path.with_name(f"{path.name}-wal")
+    what = f"there is no journal {str(path)!r}, but {left.name!r} with the newest part of one"
+    if not accept_loss:
+        msg = (
+            f"{what}: put the journal back beside it, or move that file away for a new one; "
+            "SqliteJournal(..., accept_loss=True) begins a new one, and keeps the file"
+        )
+        raise JournalDamaged(msg)
+    kept = path.with_name(f"{left.name}-damaged-{wal.salt:08x}")
+    left.replace(kept)
+    logger.error("{}: a new one is begun, and that file is kept as {}", what, kept)
+    return None
+
+
 def refuse_damaged_wal(
     connection: Database, path: Path, wal: Wal, synchronous: Synchronous, *, accept_loss: bool
 ) -> None:

@@ -147,9 +147,10 @@ def rebuild(
     lock.take()
     made = path.with_name(f"{path.name}-importing")
     try:
-        if path.exists():
-            msg = f"{str(path)!r} is there already: choose another path, or move it away"
-            raise JournalError(msg)
+        for there in (path, path.with_name(f"{path.name}-wal")):
+            if there.exists():  # SQLite would read an old -wal as a part of the new journal
+                msg = f"{str(there)!r} is there already: choose another path, or move it away"
+                raise JournalError(msg)
         _clear(made)
         done = _read_into(made, lines, progress)
         os.replace(made, path)  # noqa: PTH105 - what is there must not be

@@ -22,6 +22,7 @@ from .schema import (
     keep_wal,
     note_open,
     refuse_damaged_wal,
+    refuse_without_its_file,
     refuse_without_its_wal,
     row_id,
     upgrade,
@@ -167,6 +168,8 @@ class Writer:
         wal = synced_wal(self._path)
         if wal is None:
             refuse_without_its_wal(self._path, self._vfs, accept_loss=self._accept_loss)
+        else:
+            wal = refuse_without_its_file(self._path, wal, accept_loss=self._accept_loss)
         connection = connect(self._path, self._synchronous, self._vfs)
         try:
             if wal is not None:

@@ -134,6 +134,12 @@ MUTATIONS: Final = {
         "    if True:",
         f"{SQLITE}::test_a_journal_that_lost_its_newest_part_is_refused_unless_that_may_be",
     ),
+    "a -wal without its journal is deleted": Mutation(
+        "journal/schema.py",
+        "    if is_there or not (wal.transactions or wal.damage):",
+        "    if True:",
+        f"{SQLITE}::test_a_newest_part_without_its_journal_is_not_deleted",
+    ),
     "a damaged -wal is not noticed": Mutation(
         "journal/schema.py",
         "    if damage is None:",

@@ -409,6 +409,39 @@ async def test_another_programs_database_and_any_other_file_are_refused(path: Pa
         await journal_at(path).open()
 
 
+async def test_a_newest_part_without_its_journal_is_not_deleted(path: Path, tmp_path: Path) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    await durable(journal.append(ANN, [progressed(1)]))
+    left = copy(path, tmp_path / "left")
+    await journal.close()
+    whole = left.read_bytes()
+    wal = left.with_name("journal.db-wal")
+    newest = wal.read_bytes()
+    for is_empty in (False, True):
+        if is_empty:
+            left.write_bytes(b"")
+        else:
+            left.unlink()
+        with pytest.raises(JournalDamaged, match=r"there is no journal.*journal\.db-wal"):
+            await journal_at(left).open()
+        assert wal.read_bytes() == newest
+    left.write_bytes(whole)
+    journal = journal_at(left)
+    await journal.open()
+    assert len(await entries_of(journal)) == 1
+    await journal.close()
+
+    left.unlink()
+    wal.write_bytes(newest)
+    journal = journal_at(left, accept_loss=True)
+    await journal.open()
+    assert await entries_of(journal) == []
+    await journal.close()
+    (kept,) = left.parent.glob("journal.db-wal-damaged-*")
+    assert kept.read_bytes() == newest
+
+
 async def test_a_journal_that_was_cut_off_is_called_damaged(path: Path) -> None:
     journal = journal_at(path)
     await journal.open()

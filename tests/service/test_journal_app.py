@@ -617,6 +617,18 @@ def test_half_an_export_makes_no_journal(
     assert set(traces(copy.parent)) <= {"copy.db-lock"}
 
 
+def test_nothing_is_imported_beside_the_newest_part_of_another_journal(
+    closed: Path, left: Path, tmp_path: Path, journal: Journal
+) -> None:
+    file = tmp_path / "a.jsonl"
+    _export(closed, file, journal)
+    left.unlink()
+    status, said = journal("import", file, "-j", left)
+    assert status == 1
+    assert "left.db-wal' is there already" in said
+    assert not left.exists()
+
+
 def test_an_export_that_is_not_there_and_a_number_that_cannot_be_are_named(
     closed: Path, tmp_path: Path, journal: Journal
 ) -> None:
