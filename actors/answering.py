@@ -24,6 +24,7 @@ from ..messages.errors import (
     SystemClosed,
     UnknownMessage,
     WavebreakError,
+    corrupt,
 )
 from ..messages.policies import INTERRUPTING, POLICIES, Aside, Enqueue, Policy
 from ..messages.reasons import TurnOutcome
@@ -138,8 +139,7 @@ class AnsweringActor(RecordedActor):
         """Whether the journal is corrupt; then there is no answer but this."""
         if self.state.status is not Status.FAILED:
             return False
-        msg = f"the journal of session {str(self._key)!r} is corrupt: repair it, then resume"
-        waiter.try_set_error(SessionFailed(msg))
+        waiter.try_set_error(SessionFailed(corrupt(self._key)))
         return True
 
     def _on_send(self, request: SendRequest, stamp: int) -> Awaitable[None] | None:

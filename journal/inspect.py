@@ -50,7 +50,11 @@ class Inspection:
         types = AnyMessages()
         self.codec = Codec(types)
         if not path.is_file():
-            msg = f"there is no journal {str(path)!r}: give the file that `wavebreak serve` writes"
+            what = "give the file that `wavebreak serve` writes"
+            left = path.with_name(f"{path.name}-wal")
+            if left.exists():
+                what = f"put it back beside {left.name!r}, which has the newest part of it"
+            msg = f"there is no journal {str(path)!r}: {what}"
             raise JournalError(msg)
         self._rest: AtRest | None = None
         try:

@@ -244,6 +244,14 @@ class SessionFailed(SessionError):
     """The session's journal cannot be read; it takes no messages until it is repaired."""
 
 
+def corrupt(key: object) -> str:
+    """What a :class:`SessionFailed` says to whoever asks something of a session."""
+    return (
+        f"the journal of session {str(key)!r} is corrupt: repair it, then resume(), or delete() "
+        "the session; `wavebreak journal check` tells what is wrong"
+    )
+
+
 class JournalCorrupt(SessionError):
     """A journal found a record of a session that it cannot read, or that is missing."""
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...messages.commands import Due
-from ...messages.errors import MessageIdReused, MessageRejected, SessionFailed, SystemClosed
+from ...messages.errors import (
+    MessageIdReused,
+    MessageRejected,
+    SessionFailed,
+    SystemClosed,
+    corrupt,
+)
 from ...messages.events import MessageAccepted
 from ...messages.policies import AfterWave, Enqueue, Now, Reject, Rollback
 from ...messages.reasons import Backlog, MessageStatus, Reason
@@ -147,8 +153,7 @@ def refuse_closed(draft: Draft, send: Send | Schedule) -> None:
 def refuse_failed(draft: Draft, command: Command) -> None:
     """The journal is corrupt."""
     del command
-    msg = f"the journal of session {str(draft.state.key)!r} is corrupt: repair it, then resume"
-    raise SessionFailed(msg)
+    raise SessionFailed(corrupt(draft.state.key))
 
 
 def not_yet(draft: Draft, command: Command) -> None:

@@ -626,6 +626,9 @@ def test_nothing_is_imported_beside_the_newest_part_of_another_journal(
     status, said = journal("import", file, "-j", left)
     assert status == 1
     assert "left.db-wal' is there already" in said
+    status, said = journal("check", "-j", left)
+    assert status == 1
+    assert "put it back beside 'left.db-wal'" in said
     assert not left.exists()
 
 
