@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -48,6 +48,26 @@ class ThreadPool:
         self.size: int | None = size if isinstance(size, int) else None
         self.taken = 0
         self.queued = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether none of its threads is free, and it makes no more."""
+        return self.size is not None and self.taken >= self.size
+
+
+class Seen(NamedTuple):
+    """What is under way in threads at one moment; as in :class:`WorkCount`.
+
+    Args:
+        starts: whether something that is queued does not wait for a thread to be free.
+    """
+
+    running: int
+    over: int
+    queued: int
+    starts: bool
+    parked: int
+    changes: int
 
 
 class WorkCount:
@@ -104,19 +124,20 @@ class WorkCount:
             pool = self._pools[executor] = ThreadPool(executor)
         return pool
 
+    def seen(self) -> Seen:
+        """What is under way, all of one moment.
+
+        Looked at one after the other, work that a thread takes up in between would be in neither.
+        """
+        with self._lock:
+            starts = any(pool.queued and not pool.is_full for pool in tuple(self._pools.values()))
+            return Seen(self.running, self.over, self.queued, starts, self.parked, self.changes)
+
     @property
     def at_work(self) -> bool:
         """Whether a thread works, or is about to take something up."""
-        return self.running > self.over or (self.queued > 0 and not self.waits_for_threads)
-
-    @property
-    def waits_for_threads(self) -> bool:
-        """Whether all that is queued waits for threads none of which is free."""
-        return all(
-            pool.size is not None and pool.taken >= pool.size
-            for pool in tuple(self._pools.values())
-            if pool.queued
-        )
+        seen = self.seen()
+        return seen.running > seen.over or seen.starts
 
 
 class Work:

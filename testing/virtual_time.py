@@ -201,9 +201,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._seen_stuck = -1
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        work = self._work
         self._loop.about_to_wait()
-        # Alone and without threads there is nobody who could have woken the loop.
+        # Before it is asked who has woken the loop: what ends after this does so once more.
+        work = self._work.seen()
+        # Alone and without threads there is nobody who could have.
         if not self._alone or work.running or work.queued:
             events = super().select(0)
             if events:
@@ -213,11 +214,11 @@ class _JumpingSelector(selectors.DefaultSelector):
         timeout = self._loop.allowed(timeout)
         if work.running or timeout is None:
             return self._wait_for_threads()
-        if work.queued and work.changes != self._seen_stuck and not work.waits_for_threads:
+        if work.starts and work.changes != self._seen_stuck:
             # A thread is about to start, however long a busy machine takes for that; if nobody
             # knows how many there are, those that are parked may keep what is queued waiting.
             events = super().select(THREAD_START if work.parked else self._stuck_after)
-            if events or work.running:
+            if events or self._work.changes != work.changes:
                 return events
             # What is queued waits for those that are parked, like everyone.
             self._seen_stuck = work.changes

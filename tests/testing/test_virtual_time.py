@@ -8,15 +8,18 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from wavebreak.testing import Deadlock, QuietEvent, VirtualTimeLoop, run
+from wavebreak.testing.thread_work import WorkCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 def now() -> float:
@@ -207,6 +210,54 @@ def test_a_quiet_event_is_a_plain_event_for_other_threads() -> None:
     assert not gate.wait(0)
     threading.Timer(0.01, gate.set).start()
     assert gate.wait(2)
+
+
+class LookedAt(WorkCount):
+    """Has a thread take its work up at the moment at which the loop looks how many work."""
+
+    take_up: Callable[[], None] | None = None
+
+    @property
+    def running(self) -> int:
+        take_up, self.take_up = self.take_up, None
+        found = self._running
+        if take_up is not None:
+            thread = threading.Thread(target=take_up)
+            thread.start()
+            thread.join(0.1)  # it may have to wait until the loop has looked at all
+        return found
+
+    @running.setter
+    def running(self, value: int) -> None:
+        self._running = value
+
+
+class Handed(Executor):
+    """Has work taken up when it is told to."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Keep it."""
+        future: Future[T] = Future()
+        self.take_up = lambda: future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_the_clock_stands_in_the_moment_in_which_a_thread_takes_its_work_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wavebreak.testing.virtual_time.WorkCount", LookedAt)
+
+    async def main() -> float:
+        loop, pool = virtual_loop(), Handed()
+        timer = loop.call_later(1000, lambda: None)
+        done = loop.run_in_executor(pool, threading.Event().wait, 0.05)
+        assert isinstance(loop.thread_work, LookedAt)
+        loop.thread_work.take_up = pool.take_up
+        await done
+        timer.cancel()
+        return loop.time() - loop.start
+
+    assert run(main()) == 0.0
 
 
 def test_a_wait_that_nothing_can_end_is_a_deadlock_that_names_the_waiter() -> None:
