@@ -163,10 +163,12 @@ CASES: Final = (
     ),
     Case(
         "C session at rest",
-        Order("rest", count=5_000, durable=True),
+        # So many that the caches of SQLite and of the allocator are little of each.
+        Order("rest", count=20_000, durable=True),
         Order("rest", count=1_000, durable=True),
         _BOTH,
         (BYTES,),
+        runs=3,
         quick_runs=1,
     ),
     Case(
