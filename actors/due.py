@@ -57,7 +57,8 @@ class Due:
                 self._loop.call_soon_threadsafe(self._run, context=self._context)
         except RuntimeError:
             self._is_called = False
-            self._actors.clear()  # nobody will ever call them
+            if self._loop.is_closed():  # and not that the caller's stack has reached its limit
+                self._actors.clear()  # nobody will ever call them
             raise
 
     def _run(self) -> None:

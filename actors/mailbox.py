@@ -66,7 +66,7 @@ class Mailbox:
     emptied it and throws it away. So, while there is a queue, its reader is awake (or there is
     none yet), the chain is read before it, and to tell something is to append it: no lock, no
     wake-up, no envelope. Whoever appended looks whether it is the queue still; if not, it was
-    thrown away in between, and what nobody will read of it is taken back (``retrace``).
+    thrown away in between, and what nobody will read of it is put anew (``retrace``).
 
     Args:
         loop: the loop of its readers.
@@ -242,27 +242,28 @@ class Mailbox:
                 raise MailboxFull(_full(self.capacity))
             queue.append(message)
 
-    def retrace(self, queue: deque[Any], message: object) -> bool:
+    def retrace(self, queue: deque[Any], message: object) -> None:
         """See after what was appended to a queue that is not the mailbox's any more.
 
-        Returns:
-            whether nobody will read the message from there: it has to be told again.
+        Nobody will read what is in there now: it was appended too late. All of it is put anew, in
+        its order, whosever it is: of several threads that told one and the same object none can
+        say which of them is its own, and each has to find it in its place when it goes on.
+
+        Raises:
+            pykka.ActorDeadError: the mailbox, or its loop, is closed, and the message was too late.
         """
         with self._lock:
             if queue is self.queue:
-                return False  # it was only looked at
-            # Whatever is in there now was appended too late, each by a thread that will come
-            # here for its own.
-            late: list[Any] = []
-            found = False
+                return  # it was only looked at
+            if self._closed or self.loop.is_closed():
+                for place, one in enumerate(queue):
+                    if one is message:
+                        del queue[place]
+                        raise pykka.ActorDeadError(_CLOSED)
+                return
             while queue:
-                one = queue.popleft()
-                if one is message and not found:
-                    found = True
-                else:
-                    late.append(one)
-            queue.extend(late)
-            return found
+                self.put(Envelope(queue[0]), bounded=False)
+                queue.popleft()
 
     def _summon(self, wake: Callable[[], object] | Due) -> None:
         """Have the loop call the reader; the lock is held."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from enum import Enum
 from functools import partial
+from sys import _getframe  # pyright: ignore[reportPrivateUsage] - documented
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pykka
@@ -99,12 +100,15 @@ class Receiving(pykka.Actor):
         It is handled at the next turn of the loop anyway. All who wait share what may be done
         before that, so nobody holds up the loop by asking again and again.
         """
+        if self._actor_busy or not running_on(self._loop) or _is_deep():
+            return
         due = self._actor_living.due(self._loop)
-        if running_on(self._loop):
-            try:
-                due.spare = self._actor_context.run(self._actor_take, due.spare)
-            except RuntimeError:
-                return  # our context is entered further down the stack; nothing was done yet
+        spare = due.spare
+        try:
+            left = self._actor_context.run(self._actor_take, spare)
+        except RuntimeError:
+            return  # our context is entered further down the stack; nothing was done yet
+        due.spare -= spare - left  # what is handled may have waited for something as well
 
     def hand(self, message: object) -> None:
         """Give the actor a message on its loop's thread: it handles it now, if it is free.
@@ -275,6 +279,23 @@ class Receiving(pykka.Actor):
         fail(asked, error)
         self._actor_ref.tell_watchers(AskFailed(error))
         return False
+
+
+def _is_deep() -> bool:
+    """Whether the stack of who calls is as deep as that of few programs.
+
+    A program that has recursed up to the limit shall fail alone: an actor that handled something
+    on top of that stack would come to the limit in the middle of it.
+    """
+    try:
+        _getframe(_DEEP)
+    except ValueError:
+        return False
+    return True
+
+
+_DEEP = 150
+"""Frames; Python's limit is 1,000 of them."""
 
 
 def answer(reply_to: pykka.Future[Any], value: object) -> None:

@@ -135,8 +135,8 @@ class LoopActorRef(pykka.ActorRef[A]):
             self._tell(message)
         else:
             queue.append(message)
-            if inbox.queue is not queue and inbox.retrace(queue, message):
-                self._tell(message)
+            if inbox.queue is not queue:
+                inbox.retrace(queue, message)
 
     def _tell(self, message: object) -> None:
         if self._stopped:

@@ -245,3 +245,43 @@ def test_somebody_on_another_loop_waits_for_the_loop_of_the_actor() -> None:
     assert theirs.run_until_complete(asked) == "from elsewhere"
     theirs.run_until_complete(ref.stop(block=False))
     theirs.close()
+
+
+async def test_a_program_that_recurses_up_to_the_limit_breaks_no_actor_that_it_asks() -> None:
+    ref = await started()
+
+    async def ask_at(depth: int) -> None:
+        await ref.ask(depth, block=False)
+        await ask_at(depth + 1)
+
+    async def below(frames: int) -> None:
+        await (below(frames - 1) if frames else ask_at(0))
+
+    for frames in range(20):  # so that each place in the actor's code is where it ends once
+        with pytest.raises(RecursionError):
+            async with asyncio.timeout(5):
+                await below(frames)
+        async with asyncio.timeout(5):
+            assert await ref.ask("well", block=False) == "well"
+    await ref.stop(block=False)
+
+
+async def test_who_is_asked_within_an_answer_shares_what_may_be_done_before_the_next_turn() -> None:
+    outer, inner = await started(), await started()
+
+    def ask_on() -> None:
+        async def ask() -> None:
+            for _ in range(SPARE - 2):
+                await inner.ask(0, block=False)
+
+        with pytest.raises(StopIteration):  # all of it was answered at once
+            ask().send(None)
+
+    turns = Turns()
+    await outer.ask(do(ask_on), block=False)
+    await outer.ask(0, block=False)
+    assert turns.count == 0
+    await outer.ask(0, block=False)
+    assert turns.stop() > 0
+    for ref in (outer, inner):
+        await ref.stop(block=False)

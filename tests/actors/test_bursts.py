@@ -446,9 +446,33 @@ async def test_what_is_appended_to_a_queue_that_was_thrown_away_is_found_again()
     queue = told(mailbox, 1, 2)
     assert read(mailbox) == [1, 2]
     queue.extend(["late", "later"])
-    assert mailbox.retrace(queue, "later")
-    assert mailbox.retrace(queue, "late")
-    assert not mailbox.retrace(queue, "late")
+    mailbox.retrace(queue, "later")
+    mailbox.retrace(queue, "late")
+    assert not queue
+    assert read(mailbox) == ["late", "later"]
+
+
+async def test_what_was_told_by_two_threads_is_in_its_place_when_each_of_them_goes_on() -> None:
+    # One thread's was read, the other one's came too late; and it is one and the same object.
+    mailbox = await a_mailbox()
+    queue = told(mailbox, 0, "again")
+    assert read(mailbox) == [0, "again"]
+    queue.append("again")
+    mailbox.retrace(queue, "again")  # of the thread whose message was read
+    mailbox.retrace(queue, "again")  # of the one that was too late, which now tells more
+    mailbox.tell("more")
+    assert read(mailbox) == ["again", "more"]
+
+
+async def test_what_came_too_late_for_a_mailbox_that_closed_is_refused_once() -> None:
+    mailbox = await a_mailbox()
+    queue = told(mailbox, 1, 2)
+    assert len(mailbox.close()) == 2
+    mailbox.retrace(queue, 2)  # it was left in the mailbox, and handed back
+    queue.extend(["late", "later"])
+    for message in ("later", "late"):
+        with pytest.raises(pykka.ActorDeadError):
+            mailbox.retrace(queue, message)
     assert not queue
 
 
@@ -457,14 +481,14 @@ async def test_what_was_read_before_the_queue_was_thrown_away_is_not_told_twice(
     queue = told(mailbox, 1, 2)
     assert read(mailbox) == [1, 2]
     told(mailbox, 3, 4)
-    assert not mailbox.retrace(queue, 2)
+    mailbox.retrace(queue, 2)
     assert read(mailbox) == [3, 4]
 
 
 async def test_a_queue_that_is_still_read_is_left_alone() -> None:
     mailbox = await a_mailbox()
     queue = told(mailbox, 1, 2)
-    assert not mailbox.retrace(queue, 2)
+    mailbox.retrace(queue, 2)
     assert read(mailbox) == [1, 2]
 
 
