@@ -81,12 +81,12 @@ class Receiving(pykka.Actor):
 
         Only as many messages as wait at the call, and never one inside another of the same
         actor: called from its own handler, or from a task in its own context (not a copy of
-        it), it does nothing.
+        it), it does nothing; nor on top of a stack that is deep already.
 
         Returns:
             whether the actor runs, nothing waits and nothing is being handled.
         """
-        if not self._actor_busy and self.actor_inbox.pending:
+        if not self._actor_busy and self.actor_inbox.pending and not _is_deep():
             try:
                 self._actor_context.run(self._actor_take, self.actor_inbox.qsize())
             except RuntimeError:
@@ -128,6 +128,8 @@ class Receiving(pykka.Actor):
     def _actor_hand(self, message: object) -> bool:
         """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
 
+        Nor on top of a stack that is deep already, as that of an agent which recurses for ever.
+
         Args:
             message: anything; nobody is answered.
 
@@ -135,7 +137,7 @@ class Receiving(pykka.Actor):
             whether it was; otherwise nothing happened.
         """
         inbox = self.actor_inbox
-        if self._actor_busy or inbox.first is not None or inbox.queue:
+        if self._actor_busy or inbox.first is not None or inbox.queue or _is_deep():
             return False
         try:
             self._actor_context.run(self._actor_take_over, message)

@@ -12,6 +12,7 @@ from wavebreak import (
     ActorError,
     ActorSystem,
     AfterWave,
+    Delivery,
     MessageStatus,
     Now,
     Reason,
@@ -372,3 +373,41 @@ async def test_a_cancellation_that_comes_too_late_for_the_agent_does_not_cut_its
         outcome = await (await sessions[0].send("a")).outcome()
     assert outcome.turn == 2
     assert log == ["open", "closed", "open", "closed"]
+
+
+@pytest.mark.parametrize("how", ["say", "wave", "wait"])
+async def test_an_agent_that_recurses_up_to_the_limit_fails_and_its_session_goes_on(
+    how: str,
+) -> None:
+    async def go_on(turn: Turn, depth: int) -> None:
+        if how == "say":
+            turn.say(str(depth))
+        elif how == "wave":
+            await turn.wave(at_once())
+        else:
+            await turn.wave(look(), at_once())
+        await go_on(turn, depth + 1)
+
+    async def below(turn: Turn, frames: int) -> None:
+        await (below(turn, frames - 1) if frames else go_on(turn, 0))
+
+    @tool(effect="read")
+    async def at_once() -> int:
+        return 1
+
+    async def agent(turn: Turn) -> str:
+        if turn.text != "well":
+            await below(turn, int(turn.text))
+        return "well"
+
+    async def deliver(delivery: Delivery) -> None:
+        del delivery
+
+    async with ActorSystem(agent, deliver=deliver) as system:
+        for frames in range(2):  # so that it is not always the same place where it ends
+            session = system.session(str(frames))
+            async with asyncio.timeout(LONG):
+                failed = await (await session.send(str(frames))).outcome()
+                assert failed.status is MessageStatus.FAILED
+                answered = await (await session.send("well")).outcome()
+                assert answered.status is MessageStatus.ANSWERED
