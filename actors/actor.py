@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -484,6 +485,15 @@ class AsyncioActor(Receiving):
         ProxyGetAttr: _actor_handle_get,
         ProxySetAttr: _actor_handle_set,
     }
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of the threads that hold them at that moment, and could start no
+    # actor of its own.
+    for _shared in (AsyncioActor._actor_lock, Future._lock):  # noqa: SLF001 - of all of ours
+        os.register_at_fork(
+            before=_shared.acquire, after_in_parent=_shared.release, after_in_child=_shared.release
+        )
 
 
 def _running_loop(name: str) -> asyncio.AbstractEventLoop:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -291,3 +293,34 @@ async def test_watching_from_threads_while_the_actor_ends_tells_each_exactly_onc
         await jobs
         await ended(ref)
         assert told == [ref.exit] * (20 * THREADS)
+
+
+FORKING = """
+import os, threading, time
+from wavebreak.actors.actor import AsyncioActor
+from wavebreak.actors.future import Future
+
+for lock in (AsyncioActor._actor_lock, Future._lock):
+    is_held = threading.Event()
+
+    def hold():
+        with lock:
+            is_held.set()
+            time.sleep(0.05)
+
+    threading.Thread(target=hold).start()
+    is_held.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if lock.acquire(blocking=False) else 1)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("a forked process has a lock that nobody will release")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_gets_no_lock_that_a_thread_of_the_other_one_holds() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKING]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
