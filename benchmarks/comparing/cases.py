@@ -168,7 +168,6 @@ CASES: Final = (
         Order("rest", count=1_000, durable=True),
         _BOTH,
         (BYTES,),
-        runs=3,
         quick_runs=1,
     ),
     Case(
@@ -219,7 +218,7 @@ CASES: Final = (
         "E no-op",
         _durable(5, busy=False),
         _durable(3, busy=False),
-        _ON_DISK,
+        ("raw durable", "promises", *_ON_DISK[1:]),
         (CPU_A_TURN, TURNS_A_SECOND),
     ),
     Case(

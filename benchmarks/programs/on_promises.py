@@ -1,23 +1,28 @@
-"""Turns that do nothing, with what wavebreak promises about them, by hand for this one job.
+"""Turns that do nothing, with what wavebreak promises of them, by hand for this one job.
 
 ``on_raw.py`` promises less. This shows what the promises cost by themselves, without a framework,
 without settings, policies and failures: a message is validated, and known by its id; arguments and
 results of calls are validated, and written down in their JSON form with an idempotency key, every
 entry encoded once, as a journal takes it; a turn is a task of its own, behind a fence; its history
 is kept; a reply is handed over by another task, and that is written down; who sent the message is
-told how it ended. Nobody should use it: whatever fails, it loses.
+told how it ended. What is durable is written by the writer of ``../raw_durable.py``, in as many
+rows as that program has, and waited for where that waits. Nobody should use it: whatever fails, it
+loses.
 """
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from programs.measuring import CALLS, WAVES, Meter, Talks, begin, take_part, tool_of
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import to_json
+from raw_durable import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -67,10 +72,10 @@ class Session:
         talks: Talks,
         result: TypeAdapter[int],
         tool: Callable[..., Coroutine[Any, Any, int]],
+        writer: Writer | None,
     ) -> None:
         self.number = number
         self.journal: list[bytes] = []
-        self.history: list[bytes] = []
         self.known: dict[str, asyncio.Future[str]] = {}
         self.waiting: deque[Message] = deque()
         self.outbox: deque[str] = deque()
@@ -79,39 +84,65 @@ class Session:
         self._talks = talks
         self._result = result
         self._tool = tool
+        self._writer = writer
+        self._unwritten: list[bytes] = []
         self._delivers: asyncio.Task[None] | None = None
 
     def append(self, kind: str, what: Any) -> None:
-        """Write an entry down."""
-        self.journal.append(to_json(Entry(time.time(), (self.turn, 1), kind, what)))
+        """Make an entry, to be written with those of the same moment."""
+        self._unwritten.append(to_json(Entry(time.time(), (self.turn, 1), kind, what)))
 
-    def send(self, message_id: str, text: str) -> asyncio.Future[str]:
-        """Accept a message, once; the future is the reply to it."""
+    def write(self) -> asyncio.Future[None] | None:
+        """Write down what has come up; gives what is done when it is on the disk, if it has to."""
+        row = b"\n".join(self._unwritten)
+        self._unwritten.clear()
+        if self._writer is None:
+            self.journal.append(row)
+            return None
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # As its append() does, which would encode what is encoded.
+        self._writer._queue.put((str(self.number), row, written))  # noqa: SLF001
+        return written
+
+    async def send(self, message_id: str, text: str) -> str:
+        """Accept a message, once, and give the reply to it."""
         known = self.known.get(message_id)
         if known is not None:
-            return known
+            return await known
         message = Message(message_id=message_id, text=text)
         self.append("message_accepted", {"message_id": message.message_id, "text": message.text})
-        ended = self.known[message_id] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.known[message_id] = ended
+        written = self.write()
+        if written is not None:
+            await written
         self.waiting.append(message)
         if self.running is None:
             self._start()
-        return ended
+        return await ended
 
     def _start(self) -> None:
         self.turn += 1
         messages = [*self.waiting]
         self.append("turn_started", [message.message_id for message in messages])
-        self.running = asyncio.create_task(self._attempt())
+        self.running = asyncio.create_task(self._attempt(messages))
         self.running.add_done_callback(lambda task: self._ended(task, messages))
 
-    async def _attempt(self) -> str:
+    async def _attempt(self, messages: list[Message]) -> str:
         self._talks.turn_begins(self.number)
         total = 0
         for wave in range(WAVES):
             self._talks.wave_begins(self.number)
             total += sum(await self._wave(wave))
-        return str(total)
+        reply = str(total)
+        answered = [message.message_id for message in messages]
+        self.append("turn_ended", {"reply": reply, "answers": answered})
+        for message_id in answered:
+            self.append("message_ended", message_id)
+        written = self.write()
+        if written is not None:
+            await written
+        return reply
 
     async def _wave(self, wave: int) -> list[int]:
         calls = [Arguments(session=self.number, wave=wave, place=place) for place in range(CALLS)]
@@ -121,23 +152,23 @@ class Session:
             for place, form in enumerate(forms)
         ]
         self.append("wave_started", begun)
+        written = self.write()
+        if written is not None:
+            await written
         results = await asyncio.gather(*(asyncio.create_task(self._tool(**form)) for form in forms))
         valid = [self._result.validate_python(result) for result in results]
         done = [(call[0], "completed", value) for call, value in zip(begun, valid, strict=True)]
         self.append("wave_ended", done)
-        self.history.append(to_json((begun, done)))
+        self.append("history", (begun, done))
         return valid
 
     def _ended(self, task: asyncio.Task[str], messages: list[Message]) -> None:
         reply = task.result()
         self.running = None
         self.waiting.clear()
-        answered = [message.message_id for message in messages]
-        self.append("turn_ended", {"reply": reply, "answers": answered})
         self.outbox.append(reply)
-        for message_id in answered:
-            self.append("message_ended", message_id)
-            self.known[message_id].set_result(reply)
+        for message in messages:
+            self.known[message.message_id].set_result(reply)
         self._delivers = asyncio.create_task(self._deliver())
 
     async def _deliver(self) -> None:
@@ -145,15 +176,21 @@ class Session:
             del self.outbox[0]
             self._talks.replies += 1
             self.append("delivery_ended", self._talks.replies)
+            self.write()
 
 
 async def turns(order: Order) -> Figures:
     """Run every session's conversation."""
     talks = Talks(order.sessions)
     result, tool = TypeAdapter(int), tool_of(talks, order)
-    with Meter() as meter:
-        sessions = [Session(number, talks, result, tool) for number in range(order.sessions)]
+    with tempfile.TemporaryDirectory() as folder, Meter() as meter:
+        writer = Writer(Path(folder, "events.db")) if order.durable else None
+        sessions = [
+            Session(number, talks, result, tool, writer) for number in range(order.sessions)
+        ]
         await asyncio.gather(*(_converse(session, order) for session in sessions))
+        if writer is not None:
+            writer.close()
     return {**meter.figures(), **talks.figures()}
 
 
