@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..messages.events import Logged
+    from ..messages.entries import Logged
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import Reply, SessionMessage

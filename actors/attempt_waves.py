@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..messages.commands import Progress
 from ..messages.errors import ToolDefinitionError, WaveFailed
-from ..messages.events import idempotency_key
-from ..messages.ids import CallId
+from ..messages.ids import CallId, idempotency_key
 from ..messages.reasons import CallStatus
 from ..tools.call import ToolCall
 from ..tools.endings import SKIPPED

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..journal.base import Commit
     from ..messages.commands import CompensationDone
-    from ..messages.events import Entry
+    from ..messages.entries import Entry
     from ..messages.ids import SessionKey
     from ..messages.message import MessageOutcome
     from ..messages.records import CallRecord

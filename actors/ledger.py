@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..messages.events import Progressed, Said, StepEnded, rows_of
+from ..messages.entries import Progressed, rows_of
+from ..messages.events import Said, StepEnded
 from ..messages.reasons import CallStatus, Effect
 from ..messages.records import CallError, CallRecord, PartialResults
 from ..tools.call import equality_of
@@ -20,7 +21,7 @@ from ..tools.call import equality_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from ..messages.events import Entry, Line
+    from ..messages.entries import Entry, Line
     from ..messages.ids import IdempotencyKey
     from ..messages.message import Reply
     from ..messages.reasons import Reason

@@ -26,12 +26,9 @@ from ..messages.commands import (
     TimeIsUp,
     TokenCancelled,
 )
+from ..messages.entries import Entry, Progressed
 from ..messages.errors import (
     JournalCorrupt,
-)
-from ..messages.events import (
-    Entry,
-    Progressed,
 )
 from ..messages.policies import Chooser, Policy
 from ..messages.reasons import Reason

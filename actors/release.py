@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ..journal.base import Commit
-    from ..messages.events import Entry
+    from ..messages.entries import Entry
 
 
 class _Held(NamedTuple):

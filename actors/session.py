@@ -19,12 +19,12 @@ from ..messages.commands import (
     Streamed,
 )
 from ..messages.dead_letters import DeadLetter, DeadLetterKind
+from ..messages.entries import Progressed
 from ..messages.events import (
     CompensationStarted,
     CourtesySaid,
     Delta,
     MessageEnded,
-    Progressed,
     RollbackStarted,
     Said,
     SessionOpened,

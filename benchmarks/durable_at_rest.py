@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from wavebreak import ActorSystem, SqliteJournal, UserMessage
 from wavebreak.actors.machine.stored import StateForm
 from wavebreak.benchmarks.hotpath_job import peak_mb
+from wavebreak.messages.entries import Progressed
 from wavebreak.messages.events import (
     MessageAccepted,
     MessageEnded,
-    Progressed,
     SessionOpened,
     TurnEnded,
     TurnStarted,
@@ -37,7 +37,7 @@ from wavebreak.messages.records import CallDone, CallStarted
 
 if TYPE_CHECKING:
     from wavebreak import Turn
-    from wavebreak.messages.events import Entry
+    from wavebreak.messages.entries import Entry
 
 IN_A_PROGRESS = 4
 """Events of one entry of a turn that goes on: two calls end, a wave ends, another begins."""

@@ -48,8 +48,8 @@ from wavebreak.messages.commands import (
     UndoTurn,
     Withdraw,
 )
+from wavebreak.messages.entries import Progressed
 from wavebreak.messages.errors import WavebreakError
-from wavebreak.messages.events import Progressed
 from wavebreak.messages.ids import CallId, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Reply, UserMessage
 from wavebreak.messages.policies import (

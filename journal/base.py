@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from ..messages.events import Entry, Event
+    from ..messages.entries import Entry
+    from ..messages.events import Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.message import SessionMessage

@@ -9,8 +9,8 @@ from zlib import crc32
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from ..messages.entries import AnyEntry, Entry, Line, Progressed, read_entry
 from ..messages.errors import JournalCorrupt
-from ..messages.events import AnyEntry, Entry, Line, Progressed, read_entry
 from ..messages.history import HistoryEntry, WrittenHistory
 from ..messages.message import SessionMessage
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
-    from ..messages.events import Entry
+    from ..messages.entries import Entry
     from .database import Database
     from .folding import Folded, Folding
 

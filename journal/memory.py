@@ -6,13 +6,14 @@ from collections import deque
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
-from ..messages.events import Progressed
+from ..messages.entries import Progressed
 from .base import Commit, Erased, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from ..messages.events import Entry, Event
+    from ..messages.entries import Entry
+    from ..messages.events import Event
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
 

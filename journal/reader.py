@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from ..messages.entries import Progressed
 from ..messages.errors import JournalCorrupt
-from ..messages.events import Progressed
 from ..messages.ids import SessionKey
 from . import age
 from .base import Recorded
@@ -20,7 +20,8 @@ from .schema import POSITIONS, connect_to_read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..messages.events import Entry, Event
+    from ..messages.entries import Entry
+    from ..messages.events import Event
     from ..messages.history import HistoryEntry
     from .base import StateForm
     from .codec import Codec

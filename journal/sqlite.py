@@ -15,16 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, get_args
 import apsw
 from loguru import logger
 
+from ..messages.entries import Entry, Progressed
 from ..messages.errors import InvalidSetting, JournalError, SystemClosed
-from ..messages.events import (
-    DeliveryEnded,
-    Entry,
-    Event,
-    MessageAccepted,
-    MessageDue,
-    MessageEnded,
-    Progressed,
-)
+from ..messages.events import DeliveryEnded, Event, MessageAccepted, MessageDue, MessageEnded
 from ..messages.ids import SessionKey
 from .base import Commit, Erased, Recorded, WriterLife
 from .codec import Codec

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
+from ..messages.entries import Progressed
 from ..messages.errors import JournalCorrupt
 from ..messages.events import (
     CallEnded,
@@ -17,7 +18,6 @@ from ..messages.events import (
     MessageDue,
     MessageEdited,
     MessageEnded,
-    Progressed,
     RollbackRefused,
     Said,
     Saved,
@@ -35,7 +35,7 @@ from ..messages.history import HistoryKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ..messages.events import Entry
+    from ..messages.entries import Entry
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.records import CallDone, CallStarted

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, field_validator
 
-from .events import Line, Progressed
+from .entries import Line, Progressed
 from .message import Reply, SessionMessage, of_its_class
 from .model import Frozen
 from .reasons import Reason, TurnOutcome

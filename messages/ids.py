@@ -30,3 +30,8 @@ class Fence(NamedTuple):
     epoch: int
     turn: int
     attempt: int
+
+
+def idempotency_key(uid: str, call_id: CallId) -> IdempotencyKey:
+    """The key that a call hands to foreign systems: unique over sessions, stable over retries."""
+    return IdempotencyKey(f"{uid}-{call_id}")

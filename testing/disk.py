@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..journal.base import Commit, Erased, Recorded
 from ..journal.memory import MemoryJournal
-from ..messages.events import Progressed
+from ..messages.entries import Progressed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..messages.events import Entry
+    from ..messages.entries import Entry
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
 

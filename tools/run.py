@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from ..messages.errors import CancelledException, WaveFailed
-from ..messages.events import CancellationHandled, ExecutionCancelled, idempotency_key
-from ..messages.ids import CallId
+from ..messages.events import CancellationHandled, ExecutionCancelled
+from ..messages.ids import CallId, idempotency_key
 from ..messages.reasons import CallStatus
 from .cancellation import CancellationToken
 from .dependencies import Dependencies, Given, TurnInfo

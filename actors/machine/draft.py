@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
-from ...messages.events import AnyEvent, Entry, Event, MessageEnded, Progressed
+from ...messages.entries import Entry, Progressed
+from ...messages.events import AnyEvent, Event, MessageEnded
 from ...messages.ids import DeliveryId
 from .evolve import evolve
 

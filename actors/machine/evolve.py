@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...messages.entries import Entry, Progressed
 from ...messages.errors import JournalCorrupt
 from ...messages.events import (
     CancellationHandled,
@@ -11,7 +12,6 @@ from ...messages.events import (
     CompensationStarted,
     CourtesySaid,
     DeliveryEnded,
-    Entry,
     Event,
     ExecutionCancelled,
     Heard,
@@ -20,7 +20,6 @@ from ...messages.events import (
     MessageEdited,
     MessageEnded,
     MessagesTaken,
-    Progressed,
     Resumed,
     RollbackRefused,
     RollbackStarted,

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeGuard, overload
 
 from pydantic_core import to_json
 
-from ...messages.events import (
-    CourtesySaid,
-    Event,
-    MessagesTaken,
-    Progressed,
-    Said,
-    entry_of,
-    time_of,
-)
+from ...messages.entries import Progressed, entry_of, time_of
+from ...messages.events import CourtesySaid, Event, MessagesTaken, Said
 from ...messages.history import HistoryEntry, HistoryKind, Work, WrittenHistory, as_log
 from ...messages.ids import Fence
 from ...messages.reasons import Reason, TurnOutcome
@@ -27,7 +20,8 @@ from ...messages.reasons import Reason, TurnOutcome
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from ...messages.events import Heard, Line, Logged, TurnEnded
+    from ...messages.entries import Line, Logged
+    from ...messages.events import Heard, TurnEnded
     from ...messages.ids import CallId
     from ...messages.message import Reply, SessionMessage
     from ...messages.records import CallDone

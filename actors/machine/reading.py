@@ -18,7 +18,7 @@ from .history import WHY, cut, turn_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ...messages.events import Progressed
+    from ...messages.entries import Progressed
     from ...messages.history import Work
     from ...messages.ids import CallId
     from ...messages.records import CallDone, CallRecord

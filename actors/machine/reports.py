@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...messages.commands import Progress
-from ...messages.events import (
-    DeliveryEnded,
-    Progressed,
-    Said,
-    Saved,
-    SessionOpened,
-    StepEnded,
-    TurnRestarted,
-)
+from ...messages.entries import Progressed
+from ...messages.events import DeliveryEnded, Said, Saved, SessionOpened, StepEnded, TurnRestarted
 from ...messages.reasons import CallStatus, Reason
 from .bounds import expire
 from .history import is_unsettled, late_end, turn_of

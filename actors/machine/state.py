@@ -7,7 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from ...messages.events import Entry, Event, Logged, Progressed, completed_by, entry_of
+from ...messages.entries import Entry, Logged, Progressed, completed_by, entry_of
+from ...messages.events import Event
 from ...messages.history import HistoryEntry
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
-from ...messages.events import Progressed
+from ...messages.entries import Progressed
 from ...messages.message import SessionMessage
 from .state import SessionState
 

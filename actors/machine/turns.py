@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...messages.entries import Progressed
 from ...messages.events import (
     CancellationHandled,
     ExecutionCancelled,
-    Progressed,
     StopRequested,
     TurnEnded,
     TurnStarted,

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ...messages.entries import Progressed
 from ...messages.events import (
     CompensationEnded,
     MessageAccepted,
-    Progressed,
     RollbackStarted,
     SessionOpened,
     TurnEnded,

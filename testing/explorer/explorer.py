@@ -14,7 +14,7 @@ from unittest import mock
 from loguru import logger
 
 from ...actors.session import SessionActor
-from ...messages.events import Progressed
+from ...messages.entries import Progressed
 from .facts import EPOCH, Facts
 from .failure import Failure
 from .invariants import Invariant, check_invariants

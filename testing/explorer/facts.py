@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from ...actors.control import RuntimeControl
     from ...actors.machine.state import SessionState
-    from ...messages.events import Entry, Event
+    from ...messages.entries import Entry
+    from ...messages.events import Event
     from ...messages.history import HistoryEntry
     from ...messages.message import Delivery, MessageOutcome
     from ...messages.policies import Policy
@@ -198,7 +199,7 @@ class Facts:
     @property
     def events(self) -> list[Event]:
         """The journal as events."""
-        from ...messages.events import Progressed  # noqa: PLC0415 - only when somebody asks
+        from ...messages.entries import Progressed  # noqa: PLC0415 - only when somebody asks
 
         found: list[Event] = []
         for entry in self.log:

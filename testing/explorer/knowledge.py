@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...messages.events import DeliveryEnded, MessageAccepted, MessageEnded, Progressed
+from ...messages.entries import Progressed
+from ...messages.events import DeliveryEnded, MessageAccepted, MessageEnded
 from .facts import KEY
 
 if TYPE_CHECKING:
-    from ...messages.events import Entry
+    from ...messages.entries import Entry
     from ..disk import SimulatedDisk
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ...actors.machine.state import SessionState
     from ...actors.session_face import Session
-    from ...messages.events import Entry
+    from ...messages.entries import Entry
     from ...messages.ids import SessionKey
     from ...messages.message import Delivery
     from .facts import Attempt, Ran

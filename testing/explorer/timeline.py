@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...messages.entries import Progressed
 from ...messages.events import (
     CompensationStarted,
     Event,
     MessageEnded,
-    Progressed,
     RollbackRefused,
     Said,
     SessionOpened,

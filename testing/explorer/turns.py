@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...messages.entries import Progressed
 from ...messages.events import (
     Delta,
     MessageAccepted,
     MessageEnded,
-    Progressed,
     Said,
     StopRequested,
     TurnEnded,

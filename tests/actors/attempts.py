@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wavebreak.actors.ledger import Answer, Ledger
 from wavebreak.actors.machine.state import Rules
-from wavebreak.messages.events import idempotency_key
-from wavebreak.messages.ids import CallId, Fence, IdempotencyKey
+from wavebreak.messages.ids import CallId, Fence, IdempotencyKey, idempotency_key
 from wavebreak.messages.reasons import CallStatus
 from wavebreak.messages.records import CallDone, CallError, CallStarted
 from wavebreak.tools.tool import tool

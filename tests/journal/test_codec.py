@@ -9,8 +9,8 @@ from pydantic_core import to_json
 
 from wavebreak import CallStatus, HistoryEntry, HistoryKind, Reply, SessionMessage
 from wavebreak.journal.codec import VERSION, Codec, Row, checksum_of
+from wavebreak.messages.entries import Entry, Progressed
 from wavebreak.messages.errors import JournalCorrupt
-from wavebreak.messages.events import Entry, Progressed
 from wavebreak.messages.ids import CallId, Fence, IdempotencyKey
 from wavebreak.messages.reasons import Effect
 from wavebreak.messages.records import CallDone, CallError, CallStarted

@@ -22,7 +22,7 @@ from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal import floors, scrubber
 from wavebreak.journal.base import Recorded
 from wavebreak.journal.database import opened
-from wavebreak.messages.events import Entry
+from wavebreak.messages.entries import Entry
 from wavebreak.messages.history import HistoryEntry, HistoryKind
 from wavebreak.messages.ids import SessionKey
 from wavebreak.messages.model import Frozen

@@ -6,7 +6,8 @@ import pytest
 
 from wavebreak.journal.base import Commit, Journal, Recorded
 from wavebreak.journal.memory import MemoryJournal
-from wavebreak.messages.events import Entry, Progressed, SessionOpened
+from wavebreak.messages.entries import Entry, Progressed
+from wavebreak.messages.events import SessionOpened
 from wavebreak.messages.history import HistoryEntry, HistoryKind
 from wavebreak.messages.ids import Fence, SessionKey
 

@@ -22,8 +22,8 @@ from wavebreak.actors.machine.state import SessionState
 from wavebreak.journal.base import Commit, LastingJournal
 from wavebreak.journal.database import opened
 from wavebreak.journal.reader import Reader
+from wavebreak.messages.entries import Entry
 from wavebreak.messages.errors import JournalCorrupt, SystemClosed
-from wavebreak.messages.events import Entry
 from wavebreak.messages.history import HistoryEntry, HistoryKind
 from wavebreak.messages.ids import SessionKey
 

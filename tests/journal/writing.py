@@ -9,7 +9,8 @@ from wavebreak import SessionMessage, SqliteJournal, UserMessage
 from wavebreak.actors.machine.stored import StateForm
 from wavebreak.journal.base import Commit
 from wavebreak.journal.database import opened
-from wavebreak.messages.events import Event, MessageAccepted, MessageEnded, Progressed
+from wavebreak.messages.entries import Progressed
+from wavebreak.messages.events import Event, MessageAccepted, MessageEnded
 from wavebreak.messages.ids import CallId, Fence, SessionKey
 from wavebreak.messages.policies import AfterWave
 from wavebreak.messages.reasons import CallStatus, MessageStatus
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-    from wavebreak.messages.events import Entry
+    from wavebreak.messages.entries import Entry
 
 ANN = SessionKey("", "ann")
 BEN = SessionKey("shop", "ben")

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from wavebreak.messages.entries import Line, Progressed, read_entry
 from wavebreak.messages.events import (
     AnyEvent,
     CallEnded,
@@ -18,13 +19,11 @@ from wavebreak.messages.events import (
     Event,
     ExecutionCancelled,
     Heard,
-    Line,
     MessageAccepted,
     MessageDue,
     MessageEdited,
     MessageEnded,
     MessagesTaken,
-    Progressed,
     Resumed,
     RollbackRefused,
     RollbackStarted,
@@ -40,7 +39,6 @@ from wavebreak.messages.events import (
     WaveEnded,
     WaveStarted,
     WindowExtended,
-    read_entry,
 )
 from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Attachment, Reply, SessionMessage, UserMessage

@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavebreak.messages.events import idempotency_key
-from wavebreak.messages.ids import CallId, Fence, SessionKey
+from wavebreak.messages.ids import CallId, Fence, SessionKey, idempotency_key
 
 
 def test_a_session_is_named_by_its_tenant_and_its_id() -> None:

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from wavebreak import SqliteJournal, Turn
-from wavebreak.messages.events import Event, Progressed, SessionOpened
+from wavebreak.messages.entries import Progressed
+from wavebreak.messages.events import Event, SessionOpened
 from wavebreak.messages.ids import Fence, SessionKey
 
 from .asking import Told, serving

@@ -19,8 +19,8 @@ from wavebreak import (
     Turn,
 )
 from wavebreak.journal.base import Commit, Recorded
+from wavebreak.messages.entries import Entry, Progressed
 from wavebreak.messages.errors import JournalCorrupt
-from wavebreak.messages.events import Entry, Progressed
 from wavebreak.testing import RecordingDeliver, gate
 
 from .auditing import Audit

@@ -20,7 +20,7 @@ from wavebreak import (
 )
 from wavebreak.actors.courtesy import DEFAULTS
 from wavebreak.journal.base import Commit
-from wavebreak.messages.events import Entry
+from wavebreak.messages.entries import Entry
 from wavebreak.messages.history import HistoryEntry
 from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import RecordingDeliver, gate

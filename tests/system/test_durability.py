@@ -17,7 +17,7 @@ from wavebreak import (
     tool,
 )
 from wavebreak.journal.base import Commit
-from wavebreak.messages.events import Entry
+from wavebreak.messages.entries import Entry
 from wavebreak.messages.history import HistoryEntry
 from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import RecordingDeliver

@@ -40,9 +40,17 @@ from wavebreak.messages.commands import (
     UndoTurn,
     Withdraw,
 )
-from wavebreak.messages.events import Entry, Event, Progressed, TurnEnded, idempotency_key
+from wavebreak.messages.entries import Entry, Progressed
+from wavebreak.messages.events import Event, TurnEnded
 from wavebreak.messages.history import HistoryEntry
-from wavebreak.messages.ids import CallId, DeliveryId, Fence, IdempotencyKey, SessionKey
+from wavebreak.messages.ids import (
+    CallId,
+    DeliveryId,
+    Fence,
+    IdempotencyKey,
+    SessionKey,
+    idempotency_key,
+)
 from wavebreak.messages.message import MessageOutcome, Reply, UserMessage
 from wavebreak.messages.policies import AfterWave, Debounce, How, Policy
 from wavebreak.messages.reasons import (

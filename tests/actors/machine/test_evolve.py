@@ -7,6 +7,7 @@ import pytest
 from wavebreak.actors.machine.evolve import _FOLD, evolve, fold
 from wavebreak.actors.machine.remembering import KEPT_FOR, REMEMBERED
 from wavebreak.actors.machine.state import SessionState, Status
+from wavebreak.messages.entries import Progressed
 from wavebreak.messages.errors import JournalCorrupt, MessageIdReused
 from wavebreak.messages.events import (
     AnyEvent,
@@ -14,7 +15,6 @@ from wavebreak.messages.events import (
     Delta,
     Event,
     MessageEnded,
-    Progressed,
     Saved,
     SessionOpened,
     TurnEnded,

@@ -22,6 +22,7 @@ from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import Rules, SessionState, Status, due
 from wavebreak.actors.machine.stored import StateForm
 from wavebreak.journal.sqlite import more_unfinished, scheduled_by
+from wavebreak.messages.entries import Entry, Progressed
 from wavebreak.messages.errors import (
     MailboxFull,
     MessageIdReused,
@@ -34,13 +35,11 @@ from wavebreak.messages.events import (
     CompensationEnded,
     CompensationStarted,
     CourtesySaid,
-    Entry,
     Heard,
     MessageAccepted,
     MessageDue,
     MessageEnded,
     MessagesTaken,
-    Progressed,
     RollbackStarted,
     TurnEnded,
     TurnRestarted,

@@ -5,11 +5,11 @@ import pytest
 from wavebreak.actors.machine.reports import advance
 from wavebreak.actors.machine.state import Rules, Status
 from wavebreak.messages.commands import DeliveryDone, Open, Progress
+from wavebreak.messages.entries import Progressed
 from wavebreak.messages.events import (
     CallEnded,
     DeliveryEnded,
     Event,
-    Progressed,
     Said,
     StepEnded,
     TurnEnded,
