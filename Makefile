@@ -20,8 +20,6 @@ SCHEDULES ?=
 SEED ?=
 # make bench BENCH_ARGS="--case D --runs 9"
 BENCH_ARGS ?=
-# make bench BENCH_ARGS="--case D" HTTP_ARGS=--quick
-HTTP_ARGS ?=
 # Where make bench-full writes its figures, and make docs reads them.
 FIGURES := docs/benchmarks.json
 
@@ -67,12 +65,13 @@ explore: $(VENV)/dev.stamp ## the explorer on our own agents and on all known de
 
 bench: $(VENV)/bench.stamp ## beside asyncio by hand, in a minute; BENCH_ARGS="--case D --peers"
 	@$(BIN)/python benchmarks/suite.py --replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
-	@$(BIN)/python benchmarks/http_service.py $(HTTP_ARGS)
+	@$(BIN)/python benchmarks/http_service.py --quick
 
 bench-full: $(VENV)/bench.stamp ## all sizes, and beside what others made; writes docs/benchmarks.json
 	@$(BIN)/python benchmarks/suite.py --full --peers --json $(FIGURES) \
 		--replay "$(REPLAY)" --timing "$(TIMING)" $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/where_time_goes.py --sampled --json docs/where_time_goes.json
+	@$(BIN)/python benchmarks/http_service.py
 
 bench-guard: $(VENV)/bench.stamp ## fails when the hot path has become dearer by more than a third
 	@$(BIN)/python benchmarks/guard.py
