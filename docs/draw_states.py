@@ -48,7 +48,6 @@ from wavebreak.messages.commands import (
     UndoTurn,
     Withdraw,
 )
-from wavebreak.messages.entries import Progressed
 from wavebreak.messages.errors import WavebreakError
 from wavebreak.messages.ids import CallId, IdempotencyKey, SessionKey
 from wavebreak.messages.message import Reply, UserMessage
@@ -186,11 +185,11 @@ def _booked(state: SessionState) -> int:
     stop = running.stop
     if stop is not None and not isinstance(stop.how, Rollback):
         return 0
-    return sum(map(_is_of_a_call, running.entries)) if running.wave else 0
+    return sum(map(_is_of_a_call, running.log)) if running.wave else 0
 
 
 def _is_of_a_call(entry: object) -> bool:
-    return isinstance(entry, Progressed)
+    return isinstance(entry, bytes)  # a line: what happened to calls, in one go
 
 
 def _booking(state: SessionState) -> Iterator[Command]:
@@ -198,7 +197,7 @@ def _booking(state: SessionState) -> Iterator[Command]:
     running = state.running
     if state.status is not Status.RUNNING or running is None or state.waiting:
         return
-    if not any(map(_is_of_a_call, running.entries)):
+    if not any(map(_is_of_a_call, running.log)):
         yield Progress(0.0, state.fence, (), 0, 1, (BOOKED,))
     elif running.open:
         done = CallDone(1, BOOKED.call_id, BOOKED.tool, CallStatus.COMPLETED)
@@ -245,7 +244,7 @@ def _commands(state: SessionState) -> Iterator[Command]:
     yield TimeIsUp(LATER)
     yield Progress(at, fence)
     yield from _booking(state)
-    if state.running is None or not any(map(_is_of_a_call, state.running.entries)):
+    if state.running is None or not any(map(_is_of_a_call, state.running.log)):
         yield StepDone(at, fence, "step", None)
         yield Say(at, fence, "words")
     yield Save(at, fence, {})

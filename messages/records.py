@@ -125,18 +125,6 @@ class CallRecord(Frozen):
         return self.answered_from or self.call_id
 
 
-class StepRecord(Frozen):
-    """A remembered piece of work that is not a tool call.
-
-    Args:
-        key: what it was, by default the function's qualified name.
-        result: what it returned, in its JSON form.
-    """
-
-    key: str
-    result: Any = None
-
-
 class PartialResults(Frozen):
     """What a turn, and the chain of interrupted turns before it, leaves to the next one.
 

@@ -193,13 +193,6 @@ class Running(NamedTuple):
         values = number, attempt, messages, deadline_at, log, wave, *rest, wave_done
         return _new_running(Running, values)
 
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """The entries of the turn, as they are in the journal."""
-        if not self.log:
-            return ()
-        return tuple([entry if isinstance(entry, Event) else entry_of(entry) for entry in self.log])
-
     def _latest_first(self) -> Iterator[Entry]:
         """The entries from the last one back; only those that are looked at are decoded."""
         for entry in reversed(self.log):

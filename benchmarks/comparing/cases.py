@@ -82,7 +82,6 @@ P50: Final = Value("wait p50", "ms", lambda figures, _: figures["p50"])
 P99: Final = Value("wait p99", "ms", lambda figures, _: figures["p99"])
 LATE: Final = Value("late waves", "", lambda figures, _: figures["late"])
 PEAK: Final = Value("peak", "MB", lambda figures, _: figures["peak_mb"])
-IN_ALL: Final = Value("in all", "s", lambda figures, _: figures["seconds"])
 TELLS: Final = Value("tells", "/s CPU", _each_second, more_is_better=True)
 TELLS_FROM_THREAD: Final = Value(
     "tells", "/s", lambda figures, order: order.count / figures["seconds"], more_is_better=True

@@ -56,7 +56,6 @@ _NO_TURNS: Final = "it has actors, and no turns to be measured beside the others
 _THREADS: Final = "an actor is a thread: 10,000 are more than a machine likes"
 _NOT_DURABLE: Final = "keeps nothing on the disk"
 _NO_ACTORS: Final = "has no actors"
-_NOT_FOR_PEERS: Final = "is asked of wavebreak and of raw only"
 
 _ALL: Final = (
     System(OURS, "on_wavebreak", "this library"),

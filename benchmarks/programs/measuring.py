@@ -64,9 +64,6 @@ class Order:
     loop: str = "asyncio"
 
 
-Cases = dict[str, "Callable[[Order], Figures | Awaitable[Figures]]"]
-
-
 def take_part(cases: Mapping[str, Callable[[Order], Figures | Awaitable[Figures]]]) -> None:
     """Be the process of one run: read the order, do it, print the figures."""
     order = Order(**json.loads(sys.argv[1]))

@@ -61,11 +61,6 @@ class Exploration(NamedTuple):
     moments: dict[str, int]
     seconds: float
 
-    @property
-    def per_second(self) -> float:
-        """Schedules a second."""
-        return self.schedules / self.seconds if self.seconds else 0.0
-
 
 class Explorer:
     """Plays schedules of one agent and one script; used by ``with``.

@@ -234,7 +234,7 @@ def test_a_call_whose_end_is_not_in_the_log_is_not_in_the_ledger() -> None:
     ((flying, _),) = attempts.open_wave(book(1))
     running = attempts.session.running
     assert running.open == (flying,)
-    assert list(records_of(running.entries, ())) == []
+    assert list(records_of(running.log, ())) == []
 
 
 # Within a turn: unknown.

@@ -16,7 +16,6 @@ from wavebreak.messages.records import (
     CallRecord,
     CallStarted,
     PartialResults,
-    StepRecord,
 )
 
 JSON = st.recursive(
@@ -111,11 +110,6 @@ def test_what_is_not_said_of_a_call_is_the_harmless_thing() -> None:
     assert CallError(type="E", message="").retryable is False
     assert PartialResults().reason is Reason.SUPERSEDED
     assert PartialResults() == PartialResults(calls=(), said=(), draft=None, state=None)
-
-
-def test_a_step_survives_json() -> None:
-    step = StepRecord(key="model", result={"words": [1]})
-    assert through_json(StepRecord, step) == step
 
 
 def record(call_id: str, status: CallStatus, answered_from: str | None = None) -> CallRecord:
