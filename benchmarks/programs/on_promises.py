@@ -1,7 +1,8 @@
 """Turns that do nothing, with what wavebreak promises of them, by hand for this one job.
 
 ``on_raw.py`` promises less. This shows what the promises cost by themselves, without a framework,
-without settings, policies and failures: a message is validated, and known by its id; arguments and
+without settings, policies and failures, by the cheapest means that there are (calls begin at once,
+and the last of a wave needs no task): a message is validated, and known by its id; arguments and
 results of calls are validated, and written down in their JSON form with an idempotency key, every
 entry encoded once, as a journal takes it; a turn is a task of its own, behind a fence; its history
 is kept; a reply is handed over by another task, and that is written down; who sent the message is
@@ -17,12 +18,14 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from programs.measuring import CALLS, WAVES, Meter, Talks, begin, take_part, tool_of
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import to_json
 from raw_durable import Writer
+
+from wavebreak.tools.eager import begin_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -155,12 +158,24 @@ class Session:
         written = self.write()
         if written is not None:
             await written
-        results = await asyncio.gather(*(asyncio.create_task(self._tool(**form)) for form in forms))
+        results = await self._run(forms)
         valid = [self._result.validate_python(result) for result in results]
         done = [(call[0], "completed", value) for call, value in zip(begun, valid, strict=True)]
         self.append("wave_ended", done)
         self.append("history", (begun, done))
         return valid
+
+    async def _run(self, forms: list[dict[str, Any]]) -> list[int]:
+        """Run calls, which begin at once; the last of them in the turn's own task."""
+        *others, last = forms
+        loop = asyncio.get_running_loop()
+        begun: list[asyncio.Task[Any]] = [
+            begin_task(cast("Any", self._tool(**form)), loop, "call") for form in others
+        ]
+        result = await self._tool(**last)
+        if not all(task.done() for task in begun):
+            await asyncio.wait(begun)
+        return [*(task.result() for task in begun), result]
 
     def _ended(self, task: asyncio.Task[str], messages: list[Message]) -> None:
         reply = task.result()
