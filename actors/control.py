@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..journal.base import Commit
-    from ..messages.commands import Progress, Report, Streamed
+    from ..messages.commands import Progress, Report, RuntimeExit, Streamed
     from ..messages.ids import Fence
     from ..messages.policies import Way
     from ..messages.reasons import Reason
@@ -44,6 +44,11 @@ class _Nobody:
             message.taken.set_result(())
 
     pass_on = hand
+
+    def take(self, message: object) -> bool:
+        """As :meth:`hand`."""
+        self.hand(message)
+        return True
 
     def drain(self) -> bool:
         """Nothing waits."""
@@ -148,11 +153,22 @@ class RuntimeControl:
 
     def report(self, report: Report | Streamed | TakeRequest) -> None:
         """Tell the session, or whoever reads its mailbox after it; never refused for its size."""
+        if not self._session.take(report):
+            self._put(report)
+
+    def report_exit(self, exit_: RuntimeExit) -> None:
+        """As :meth:`report`, from a stack that is not the agent's."""
         try:
-            self._session.hand(report)
+            self._session.hand(exit_)
         except pykka.ActorDeadError:
             # It was let go meanwhile, and this brings it back; or the system is closed.
-            self._session.pass_on(report)
+            self._session.pass_on(exit_)
+
+    def _put(self, report: Report | Streamed | TakeRequest) -> None:
+        try:
+            self.mailbox.put(Envelope(report), bounded=False)
+        except pykka.ActorDeadError:
+            self._session.pass_on(report)  # as above
 
     async def catch_up(self) -> None:
         """Let the session handle what waits for it, so that a stop is known before going on."""

@@ -122,13 +122,21 @@ class Receiving(pykka.Actor):
         Raises:
             ActorDeadError: the actor has ended, and its mailbox with it.
         """
-        if not self._actor_hand(message):
-            self.actor_inbox.put(Envelope(message), bounded=False)
+        inbox = self.actor_inbox
+        if not (self._actor_busy or inbox.first is not None or inbox.queue):
+            try:
+                self._actor_context.run(self._actor_take_over, message)
+            except RuntimeError:
+                pass  # our context is entered further down the stack; nothing was done yet
+            else:
+                return
+        inbox.put(Envelope(message), bounded=False)
 
-    def _actor_hand(self, message: object) -> bool:
+    def take(self, message: object) -> bool:
         """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
 
-        Nor on top of a stack that is deep already, as that of an agent which recurses for ever.
+        For a program's own code, an agent's too, which may recurse for ever: nothing is handled
+        on top of a stack that is deep already.
 
         Args:
             message: anything; nobody is answered.

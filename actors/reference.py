@@ -170,7 +170,7 @@ class LoopActorRef(pykka.ActorRef[A]):
     def take(self, message: object) -> bool:
         """Have the actor handle a message now, on its loop's thread, if it is free.
 
-        As ``hand``, but it is put nowhere if the actor is not free.
+        For a program's own code, see ``AsyncioActor.take``.
 
         Returns:
             whether it did; otherwise nothing happened.
@@ -178,7 +178,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         actor = self._actor
         if actor is None or self._stopped:
             return False
-        return actor._actor_hand(message)  # noqa: SLF001 - one of ours
+        return actor.take(message)
 
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
         if self._stopped:

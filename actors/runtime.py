@@ -303,10 +303,13 @@ async def _outrun() -> None:
         await asyncio.sleep(0)
 
 
+_new_reply = Reply.trusted
+
+
 def _as_reply(result: object) -> Reply:
     if isinstance(result, str):
         check_text("the reply", result)
-        return Reply.trusted({"text": result, "attachments": (), "data": {}})
+        return _new_reply({"text": result, "attachments": (), "data": {}})
     if isinstance(result, Reply):
         check_text("the reply's text", result.text)
         if result.data:

@@ -457,6 +457,9 @@ class Session(BacklogFace):
         return self._subscribe(self.key)
 
 
+_new_message = UserMessage.trusted
+
+
 def _user_message(
     text: str,
     sender: str | None,
@@ -471,7 +474,7 @@ def _user_message(
         if metadata:
             to_json(dict(metadata))
         elif not attachments and (sender is None or isinstance(sender, str)):
-            return UserMessage.trusted(
+            return _new_message(
                 {
                     "message_id": message_id,
                     "sender": sender,

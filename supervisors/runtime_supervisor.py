@@ -344,7 +344,7 @@ class RuntimeSupervisor(AsyncioActor):
         self._tell(partial(_report_of, child, ended, told))  # before the session goes on
         orders = self._runtimes.orders = []
         try:
-            child.control.report(told)
+            child.control.report_exit(told)
             if child.engine is not None:
                 child.engine.release()
             child.is_down = True

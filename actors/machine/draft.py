@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from ...messages.entries import Entry, Progressed
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from .state import Rules, Running, SessionState
 
 
+_KINDS: Final[tuple[type[Event], ...]] = get_args(get_args(AnyEvent)[0])
+
 _DEFAULTS: Final[Mapping[type[Event], dict[str, Any]]] = {
-    kind: {name: field.default for name, field in kind.model_fields.items()}
-    for kind in get_args(get_args(AnyEvent)[0])
+    kind: {name: field.default for name, field in kind.model_fields.items()} for kind in _KINDS
 }
 """What an event has in the fields that it is not given; the others are overwritten."""
+
+_MAKERS: Final[Mapping[type[Event], Callable[[dict[str, Any]], Event]]] = {
+    kind: kind.trusted for kind in _KINDS
+}
 
 
 class Decision(NamedTuple):
@@ -63,13 +68,12 @@ class Draft:
     def emit(self, kind: type[Event], turn: int | None = None, /, **fields: Any) -> None:
         """Write down that something happened, and evolve the state by it."""
         state = self.state
-        values = _DEFAULTS[kind].copy()
+        values = _DEFAULTS[kind] | fields
         values["tenant"], values["session_id"] = state.key
         values["turn"] = turn
         values["position"] = state.position + 1
         values["at"] = self.at
-        values.update(fields)
-        event = kind.trusted(values)
+        event = _MAKERS[kind](values)
         self.entries.append(event)
         self.state = evolve(state, event)
 

@@ -62,8 +62,22 @@ from .history import heard, is_unsettled, late_end, turn_of, unfinished
 from .queue import by_admission, come_back, expiry, split, steered_first
 from .remembering import remember, trim
 from .state import (
+    BATCH,
+    ENDED,
+    LAST_REPLY,
     NOTHING,
     OPEN,
+    OUTBOX,
+    POSITION,
+    PREVIOUS,
+    REMEMBERED,
+    RUNNING,
+    SAVED,
+    STATUS,
+    TURN,
+    UNKNOWN,
+    UNSETTLED,
+    WAITING,
     Ended,
     Remembered,
     Running,
@@ -74,15 +88,19 @@ from .state import (
     Waiting,
     Words,
     earlier,
+    state_of,
 )
 from .undoing import after_rollback, chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ...messages.history import HistoryEntry
     from ...messages.ids import DeliveryId
     from ...messages.records import CallDone, CallRecord
+
+
+_new_delivery = Delivery.trusted
+_new_outcome = MessageOutcome.trusted
 
 
 def evolve(state: SessionState, entry: Entry) -> SessionState:
@@ -141,43 +159,37 @@ def _opened(state: SessionState, event: SessionOpened) -> SessionState:
 
 
 def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
-    position, expires_at, priority = _at(event), event.expires_at, event.priority
-    waiting = Waiting(
-        event.message, event.policy, event.deadline_at, expires_at, priority, position
-    )
-    fingerprint = event.fingerprint
+    fields = list(state)
+    position = fields[POSITION] = state.position + 1
+    message, policy, fingerprint = event.message, event.policy, event.fingerprint
+    expires_at, priority = event.expires_at, event.priority
     kept = Remembered(fingerprint, None) if fingerprint else OPEN
-    remembered = remember(trim(state.remembered, event.at), event.message.message_id, kept)
+    remembered = trim(state.remembered, event.at)
+    fields[REMEMBERED] = remember(remembered, message.message_id, kept)
     if event.due_at is not None:
-        return scheduled(state.changed(position, remembered=remembered), event, event.due_at)
-    if state.waiting or expires_at or priority or event.parked or type(event.policy) is Aside:
-        state = state.changed(position, remembered=remembered)
-        return placed(state, waiting, parked=event.parked)
-    return state.changed(position, waiting=(waiting,), remembered=remembered)
+        return scheduled(state_of(fields), event, event.due_at)
+    waiting = Waiting(message, policy, event.deadline_at, expires_at, priority, position)
+    if state.waiting or expires_at or priority or event.parked or type(policy) is Aside:
+        return placed(state_of(fields), waiting, parked=event.parked)
+    fields[WAITING] = (waiting,)
+    return state_of(fields)
 
 
 def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     ours, rest = split(state.waiting, event.message_ids)
-    bound = event.deadline_at
     deadline = ours[-1].deadline_at
-    if bound is not None:
-        deadline = earlier(bound, deadline)
-    running = Running(
-        *(event.turn, 1, ours, deadline),
-        bound_at=bound,
-        began_at=event.at,
-        version=event.version,
-    )
+    if event.deadline_at is not None:
+        deadline = earlier(event.deadline_at, deadline)
     if state.window is not None or state.expires_at is not None:
         state = state._replace(window=None, expires_at=expiry(rest))
-    return state.changed(
-        _at(event),
-        running=running,
-        status=Status.RUNNING,
-        turn=event.turn,
-        waiting=rest,
-        batch=0,
-    )
+    fields = list(state)
+    fields[POSITION] += 1
+    fields[RUNNING] = Running.begun(event, ours, deadline)
+    fields[STATUS] = Status.RUNNING
+    fields[TURN] = event.turn
+    fields[WAITING] = rest
+    fields[BATCH] = 0
+    return state_of(fields)
 
 
 def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
@@ -294,25 +306,27 @@ def _posted(
 ) -> SessionState:
     if event.delivery_id is None:
         return state
-    delivery = _delivery(state, event, event.delivery_id, kind, reply, answers)
+    turn = state.turn if event.turn is None else event.turn
+    delivery = _delivery(state, turn, event.delivery_id, kind, reply, answers)
     return state._replace(outbox=(*state.outbox, delivery))
 
 
 def _delivery(  # noqa: PLR0917 - what a delivery consists of
     state: SessionState,
-    event: Event,
+    turn: int,
     delivery_id: DeliveryId,
     kind: DeliveryKind,
     reply: Reply,
     answers: tuple[str, ...],
 ) -> Delivery:
-    return Delivery.trusted(
+    tenant, session_id = state.key
+    return _new_delivery(
         {
             "delivery_id": delivery_id,
             "kind": kind,
-            "tenant": state.key.tenant,
-            "session_id": state.key.session_id,
-            "turn": state.turn if event.turn is None else event.turn,
+            "tenant": tenant,
+            "session_id": session_id,
+            "turn": turn,
             "reply": reply,
             "answers": answers,
         }
@@ -409,73 +423,70 @@ def _stopping(state: SessionState) -> tuple[Running, Stopping]:
 
 
 def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
-    running = _running(state)
-    status = Status.IDLE if state.status is not Status.CLOSING else Status.CLOSING
-    waiting, batch = state.waiting, state.batch
-    if event.outcome is TurnOutcome.INTERRUPTED:
+    running, outcome = _running(state), event.outcome
+    number, reply, delivery_id = event.turn, event.reply, event.delivery_id
+    waiting = state.waiting
+    fields = list(state)
+    fields[POSITION] += 1
+    fields[RUNNING] = None
+    if state.status is not Status.CLOSING:
+        fields[STATUS] = Status.IDLE
+    fields[PREVIOUS] = event.partial_results
+    fields[ENDED] = Ended(number, outcome, event.detail)
+    if outcome is TurnOutcome.INTERRUPTED:
         # After an interruption all that is unanswered becomes one turn; after a shutdown only
         # the turn itself comes back as one.
         alone = event.reason is Reason.SHUTDOWN
         waiting = (*come_back(running.messages), *waiting)
-        if not alone:
-            waiting = by_admission(waiting)
-        batch = len(running.messages) if alone else len(waiting)
-    elif waiting:
-        waiting = steered_first(waiting)
-    finished = event.outcome is TurnOutcome.FINISHED
+        fields[WAITING] = waiting if alone else by_admission(waiting)
+        fields[BATCH] = len(running.messages) if alone else len(waiting)
+        fields[UNSETTLED] = (*state.unsettled, *unfinished(running, state.unsettled, event))
+    else:
+        fields[UNSETTLED] = ()
+        if waiting:
+            fields[WAITING] = steered_first(waiting)
     if running.stop is not None and running.stop.undoing is not None:
-        state = state._replace(unknown=after_rollback(state))
-    unsettled: tuple[HistoryEntry, ...] = ()
-    if event.outcome is TurnOutcome.INTERRUPTED:
-        unsettled = (*state.unsettled, *unfinished(running, state.unsettled, event))
-    saved = running.saved if finished and running.saved is not None else state.saved
-    if state.unknown:
-        state = state._replace(unknown=_open_or_done(state.unknown))
-    outbox, reply, delivery_id = state.outbox, event.reply, event.delivery_id
+        fields[UNKNOWN] = _open_or_done(after_rollback(state))
+    elif state.unknown:
+        fields[UNKNOWN] = _open_or_done(state.unknown)
+    if outcome is TurnOutcome.FINISHED:
+        fields[LAST_REPLY] = reply
+        if running.saved is not None:
+            fields[SAVED] = running.saved
     if reply is not None and delivery_id is not None:
-        answers = tuple([waiting.message.message_id for waiting in running.messages])
-        delivery = _delivery(state, event, delivery_id, DeliveryKind.REPLY, reply, answers)
-        outbox = (*outbox, delivery)
-    return state.changed(
-        _at(event),
-        running=None,
-        status=status,
-        waiting=waiting,
-        batch=batch,
-        previous=event.partial_results,
-        saved=saved,
-        outbox=outbox,
-        last_reply=reply if finished else state.last_reply,
-        ended=Ended(event.turn, event.outcome, event.detail),
-        unsettled=unsettled,
-    )
+        answers = tuple([one.message.message_id for one in running.messages])
+        delivery = _delivery(state, number, delivery_id, DeliveryKind.REPLY, reply, answers)
+        fields[OUTBOX] = (*state.outbox, delivery)
+    return state_of(fields)
 
 
 def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
-    answered = event.status is MessageStatus.ANSWERED
-    outcome = MessageOutcome.trusted(
+    message_id, status, reply = event.message_id, event.status, event.reply
+    outcome = _new_outcome(
         {
-            "message_id": event.message_id,
-            "status": event.status,
+            "message_id": message_id,
+            "status": status,
             "turn": event.turn,
-            "reply": (event.reply or state.last_reply) if answered else None,
+            "reply": (reply or state.last_reply) if status is MessageStatus.ANSWERED else None,
             "reason": event.reason,
             "error": event.detail,
         }
     )
-    kept = state.remembered.get(event.message_id)
+    kept = state.remembered.get(message_id)
     ended = Remembered(kept.fingerprint if kept else "", outcome, event.at)
-    remembered = remember(state.remembered, event.message_id, ended)
-    state = state.changed(_at(event), remembered=remembered)
+    fields = list(state)
+    fields[POSITION] += 1
+    fields[REMEMBERED] = remember(state.remembered, message_id, ended)
+    state = state_of(fields)
     if event.scheduled is not None:
-        return without_scheduled(state, event.message_id)
-    if state.covers.idle and event.status is MessageStatus.CANCELLED:
+        return without_scheduled(state, message_id)
+    if state.covers.idle and status is MessageStatus.CANCELLED:
         # It would have been the turn that the stop, which found none, was meant for.
         state = state._replace(covers=state.covers._replace(idle=False))
-    if event.reply is not None and event.delivery_id is not None:
-        state = _posted(state, event, DeliveryKind.ASIDE, event.reply, (event.message_id,))
+    if reply is not None and event.delivery_id is not None:
+        state = _posted(state, event, DeliveryKind.ASIDE, reply, (message_id,))
     if state.waiting or state.parked or state.asides:
-        state = without(state, event.message_id)
+        state = without(state, message_id)
     if state.unsettled and state.running is None and not state.waiting:
         return state._replace(unsettled=())  # nothing of the chain lives on
     return state
@@ -496,8 +507,11 @@ def _taken(state: SessionState, event: MessagesTaken) -> SessionState:
 
 
 def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
-    outbox = tuple(d for d in state.outbox if d.delivery_id != event.delivery_id)
-    return state.changed(_at(event), outbox=outbox)
+    delivery_id = event.delivery_id
+    fields = list(state)
+    fields[POSITION] += 1
+    fields[OUTBOX] = tuple([d for d in state.outbox if d.delivery_id != delivery_id])
+    return state_of(fields)
 
 
 def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:

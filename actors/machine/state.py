@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from ...messages.entries import Entry, Logged, Progressed, completed_by, entry_of
-from ...messages.events import Event
+from ...messages.events import Event, TurnStarted
 from ...messages.history import HistoryEntry
 from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
@@ -184,6 +184,14 @@ class Running(NamedTuple):
     began_at: float = 0.0
     version: str = ""
     wave_done: int = 0
+
+    @staticmethod
+    def begun(
+        event: TurnStarted, messages: tuple[Waiting, ...], deadline_at: float | None
+    ) -> Running:
+        """The turn that ``event`` starts; in half the time that the class itself takes."""
+        values = event.turn, 1, messages, deadline_at, (), 0, None, None, event.deadline_at
+        return _new_running(Running, (*values, _NO_WORDS, event.at, event.version, 0))
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
@@ -362,9 +370,44 @@ def begun(key: SessionKey, floor: int) -> SessionState:
     return SessionState(key, floor, epoch=floor, floor=floor) if floor else SessionState(key)
 
 
-_new = tuple[Any, ...].__new__
+_new: Callable[[type[SessionState], Iterable[Any]], SessionState] = cast("Any", tuple).__new__
+_NO_WORDS: Final = Words()
 _new_running: Callable[[type[Running], tuple[Any, ...]], Running] = cast("Any", tuple).__new__
-_PLACES = {name: place for place, name in enumerate(SessionState._fields)}
+_PLACES: Final = {name: place for place, name in enumerate(SessionState._fields)}
+
+# What changes in every turn is changed in a list of the fields, by their places: a fifth of what
+# ``_replace`` takes. They are in the order of the fields.
+(
+    _KEY,
+    POSITION,
+    RUNNING,
+    STATUS,
+    _EPOCH,
+    _UID,
+    TURN,
+    WAITING,
+    BATCH,
+    PREVIOUS,
+    UNKNOWN,
+    SAVED,
+    OUTBOX,
+    REMEMBERED,
+    _COVERS,
+    LAST_REPLY,
+    _PARKED,
+    _WINDOW,
+    _ASIDES,
+    _EXPIRES_AT,
+    ENDED,
+    UNSETTLED,
+    _FLOOR,
+    _SCHEDULED,
+) = _PLACES.values()
+
+
+def state_of(fields: list[Any]) -> SessionState:
+    """The state of these fields, in their order."""
+    return _new(SessionState, fields)
 
 
 def view_of(state: SessionState) -> SessionView:
