@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from loguru import logger
 
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
     from .steps import Step
 
+
+_FAILED: Final = Status.FAILED  # looked up once: it is asked for at every question
 
 DECIDES_WITHIN = 10.0
 """Seconds that a chooser, or ``who_may_interrupt``, may take before it counts as failed."""
@@ -137,7 +139,7 @@ class AnsweringActor(RecordedActor):
 
     def _is_failed(self, waiter: Future[Any]) -> bool:
         """Whether the journal is corrupt; then there is no answer but this."""
-        if self.state.status is not Status.FAILED:
+        if self.state.status is not _FAILED:
             return False
         waiter.try_set_error(SessionFailed(corrupt(self._key)))
         return True

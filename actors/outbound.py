@@ -40,6 +40,8 @@ class DeliveryRules(NamedTuple):
     survives: bool = True
 
 
+_DELIVERED: Final = DeliveryStatus.DELIVERED  # looked up once, for every delivery
+
 _LAST = 1.0
 """Seconds that ``deliver`` has to end in when it was cancelled."""
 
@@ -179,8 +181,9 @@ class OutboundActor(AsyncioActor, ABC):
 
     def _ended(self, key: SessionKey, delivery: Delivery, error: str) -> None:
         """A delivery was taken, or given up for ``error``; it is in no queue any more."""
-        status = DeliveryStatus.DELIVERED if not error else DeliveryStatus.DEAD_LETTERED
+        status = _DELIVERED
         if error:
+            status = DeliveryStatus.DEAD_LETTERED
             self._given_up(key, delivery, error)
             self._outbound.note_given_up(key)
         done = DeliveryDone(self._now(), delivery.delivery_id, status, error)

@@ -6,7 +6,7 @@ import queue
 from enum import Enum
 from functools import partial
 from sys import _getframe  # pyright: ignore[reportPrivateUsage] - documented
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import pykka
 from loguru import logger
@@ -39,6 +39,9 @@ class Lifecycle(Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"
+
+
+_RUNNING: Final = Lifecycle.RUNNING  # looked up once: it is asked for at every message
 
 
 class Receiving(pykka.Actor):
@@ -198,7 +201,7 @@ class Receiving(pykka.Actor):
         Returns:
             how much of the limit is left.
         """
-        inbox, running = self.actor_inbox, Lifecycle.RUNNING
+        inbox, running = self.actor_inbox, _RUNNING
         receive: Callable[[Any], Any] = self.on_receive
         kind: type[object] = type(None)  # of the last message
         plain: type[object] = type(None)  # of the last result that was not to be awaited
@@ -242,7 +245,7 @@ class Receiving(pykka.Actor):
         except BaseException as error:  # noqa: BLE001 - it ends this actor, not the loop
             self._actor_go(self._actor_received(Envelope(message), None, error))
             return
-        if self.lifecycle is Lifecycle.RUNNING:
+        if self.lifecycle is _RUNNING:
             self._actor_busy = False
         else:
             self._actor_go(self._actor_received(Envelope(message), None, None))
@@ -256,7 +259,7 @@ class Receiving(pykka.Actor):
             return
         if result is not None and is_awaitable(result):
             self._actor_go((result, partial(self._actor_received, envelope)))
-        elif self.lifecycle is Lifecycle.RUNNING:
+        elif self.lifecycle is _RUNNING:
             if envelope.reply_to is not None:
                 answer(envelope.reply_to, result)
             self._actor_busy = False

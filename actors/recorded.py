@@ -316,13 +316,14 @@ class RecordedActor(AsyncioActor):
         decision = decide(self.state, command, services.rules, self._shown)
         if decision.wishes:
             decision = self._with_courtesy(decision, command.at)
-        entries = decision.entries
+        state, entries, history, _ = decision
         if not entries:
             return False
-        commit = self._commit = services.journal.append(self._key, entries, decision.history)
-        self.state = decision.state
+        commit = self._commit = services.journal.append(self._key, entries, history)
+        self.state = state
+        at_once = self._AT_ONCE
         for entry in entries:
-            act = self._AT_ONCE.get(type(entry))
+            act = at_once.get(type(entry))
             if act is not None:
                 act(self, entry)
         if self._releases is None and commit.done and commit.error is None:
@@ -373,9 +374,9 @@ class RecordedActor(AsyncioActor):
 
     def _release(self, entries: Sequence[Entry]) -> None:
         """Let out what these entries allow; they are durable."""
-        watched = self._services.hub.watched
+        watched, when_durable = self._services.hub.watched, self._WHEN_DURABLE
         for entry in entries:
-            act = self._WHEN_DURABLE.get(type(entry))
+            act = when_durable.get(type(entry))
             if act is not None:
                 act(self, entry)
             if watched:
@@ -412,10 +413,11 @@ class RecordedActor(AsyncioActor):
 
     def _when_due(self) -> float | None:
         """When the state wants to be told the time."""
-        state, rules = self.state, self._services.rules
+        state = self.state
         when = due(state)
         if state.scheduled:
             when = due_with_scheduled(state, when)
+        rules = self._services.rules
         if rules.notify_after is None:
             return when
         notice = notice_due(state, rules)

@@ -67,6 +67,10 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 
+# Looked up once: they are asked for at every end of a turn.
+_FINISHED, _INTERRUPTED = TurnOutcome.FINISHED, TurnOutcome.INTERRUPTED
+
+
 class SessionActor(SchedulingActor):
     """One conversation: decides what a message does, records it, and carries it out.
 
@@ -172,13 +176,15 @@ class SessionActor(SchedulingActor):
             self._services.counters.count("refused_outputs", what=what)
 
     def _on_exit(self, command: RuntimeExit) -> None:
-        running = self.state.running
-        if command.reply is not None and (
-            running is None or running.stop is not None or command.fence != self.state.fence
-        ):
+        control, stop = self._control, None
+        if control is not None and control.fence == command.fence:
+            control.ended = True
+            running = self.state.running
+            stop = None if running is None else running.stop
+        else:
+            control = None  # not the one that runs
+        if command.reply is not None and (control is None or stop is not None):
             self._services.counters.count("refused_outputs", what="reply")
-        if self._control is not None and self._control.fence == command.fence:
-            self._control.ended = True
         self._apply(command)
 
     async def _on_hook(self, hook: Hook, _stamp: int) -> None:
@@ -269,11 +275,11 @@ class SessionActor(SchedulingActor):
     def _let_go(self, event: TurnEnded | RollbackStarted) -> None:
         """The turn has ended, or is undone; nobody waits for a runtime that has not ended."""
         if isinstance(event, TurnEnded):
-            if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
-                self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
-            self._messages = ()
-            if event.outcome is not TurnOutcome.FINISHED:
+            if event.outcome is not _FINISHED:
+                if event.reason is Reason.CRASHED and event.outcome is TurnOutcome.FAILED:
+                    self._letters = {**(self._letters or {}), event.turn: self._dead_letter(event)}
                 self._count(event)
+            self._messages = ()
         control, self._control = self._control, None
         if control is not None and not control.ended:
             self._services.runtimes(AbandonRuntime(self._key, control))
@@ -301,10 +307,11 @@ class SessionActor(SchedulingActor):
     # when durable, to the outside
 
     def _tell_outcome(self, event: MessageEnded) -> None:
-        if self._waiters.waits_for(event.message_id):
-            known = self.state.remembered.get(event.message_id)
+        message_id = event.message_id
+        if self._waiters.waits_for(message_id):
+            known = self.state.remembered.get(message_id)
             if known is not None and known.outcome is not None:
-                self._waiters.tell_outcome(event.message_id, known.outcome)
+                self._waiters.tell_outcome(message_id, known.outcome)
         if event.delivery_id is not None:
             self._post(event)
         if self._attended is not None:
@@ -315,15 +322,19 @@ class SessionActor(SchedulingActor):
         self._post(event)
         if self._letters is not None and event.turn in self._letters:
             self._services.dead_letter(self._letters.pop(event.turn))
-        if event.outcome is not TurnOutcome.INTERRUPTED:
-            self._services.journal.snapshot(self._key, self.state)
+        services = self._services
+        if (
+            services.rules.survives or self._releases is not None
+        ) and event.outcome is not _INTERRUPTED:
+            services.journal.snapshot(self._key, self.state)
         self._call_hooks(event)
         self._tell_quiet()
 
     def _post(self, event: Said | CourtesySaid | TurnEnded | MessageEnded) -> None:
-        if event.delivery_id is not None:
+        delivery_id = event.delivery_id
+        if delivery_id is not None:
             for delivery in self.state.outbox:
-                if delivery.delivery_id == event.delivery_id:
+                if delivery.delivery_id == delivery_id:
                     self._services.deliver(self._key, delivery)
 
     def _compensate(self, event: CompensationStarted) -> None:
@@ -340,8 +351,11 @@ class SessionActor(SchedulingActor):
 
     def _call_hooks(self, event: TurnEnded) -> None:
         kind, left = type(self), event.partial_results
-        interrupted = event.outcome is TurnOutcome.INTERRUPTED and left is not None
-        if interrupted and kind.on_interrupted is not SessionActor.on_interrupted:
+        if (
+            left is not None
+            and event.outcome is _INTERRUPTED
+            and kind.on_interrupted is not SessionActor.on_interrupted
+        ):
             self._later(Hook(self.on_interrupted, left))
         if kind.on_turn_ended is not SessionActor.on_turn_ended:
             self._later(Hook(self.on_turn_ended, event))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
 from ...messages.entries import Entry, Progressed
 from ...messages.events import AnyEvent, Event, MessageEnded
 from ...messages.ids import DeliveryId
-from .evolve import evolve
+from .evolve import FOLDS
 
 if TYPE_CHECKING:
     from ...messages.history import HistoryEntry
@@ -51,6 +51,9 @@ class Wish(NamedTuple):
     turn: int
 
 
+_new_decision: Callable[[type[Decision], Any], Decision] = cast("Any", tuple).__new__
+
+
 class Draft:
     """A decision in the making."""
 
@@ -75,7 +78,7 @@ class Draft:
         values["at"] = self.at
         event = _MAKERS[kind](values)
         self.entries.append(event)
-        self.state = evolve(state, event)
+        self.state = FOLDS[kind](state, event)
 
     def settle(self, entries: Iterable[HistoryEntry]) -> None:
         """Add to the session's history."""
@@ -87,7 +90,11 @@ class Draft:
     def log(self, entry: Progressed) -> None:
         """Write down what happened to calls and waves, and evolve the state by it."""
         self.entries.append(entry)
-        self.state = evolve(self.state, entry)
+        self.state = FOLDS[Progressed](self.state, entry)
+
+    def decided(self) -> Decision:
+        """What was written down; in half the time that a named tuple takes by itself."""
+        return _new_decision(Decision, (self.state, self.entries, self.history, self.wishes))
 
     @property
     def running(self) -> Running:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...messages.entries import Entry, Progressed
 from ...messages.errors import JournalCorrupt
@@ -93,7 +93,7 @@ from .state import (
 from .undoing import after_rollback, chain_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ...messages.ids import DeliveryId
     from ...messages.records import CallDone, CallRecord
@@ -102,6 +102,11 @@ if TYPE_CHECKING:
 _new_delivery = Delivery.trusted
 _new_outcome = MessageOutcome.trusted
 
+# Of what is asked for in every turn: to look up a member in its class takes 0.1 µs (Python 3.11).
+_IDLE, _RUNNING, _CLOSING = Status.IDLE, Status.RUNNING, Status.CLOSING
+_FINISHED, _INTERRUPTED = TurnOutcome.FINISHED, TurnOutcome.INTERRUPTED
+_ANSWERED, _REPLY = MessageStatus.ANSWERED, DeliveryKind.REPLY
+
 
 def evolve(state: SessionState, entry: Entry) -> SessionState:
     """The state after ``entry``.
@@ -109,9 +114,7 @@ def evolve(state: SessionState, entry: Entry) -> SessionState:
     Raises:
         KeyError: an event of a class that the fold does not know.
     """
-    if isinstance(entry, Progressed):
-        return _progressed(state, entry)
-    return _FOLD[entry.__class__](state, entry)
+    return FOLDS[type(entry)](state, entry)
 
 
 def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:
@@ -185,7 +188,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     fields = list(state)
     fields[POSITION] += 1
     fields[RUNNING] = Running.begun(event, ours, deadline)
-    fields[STATUS] = Status.RUNNING
+    fields[STATUS] = _RUNNING
     fields[TURN] = event.turn
     fields[WAITING] = rest
     fields[BATCH] = 0
@@ -429,11 +432,11 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     fields = list(state)
     fields[POSITION] += 1
     fields[RUNNING] = None
-    if state.status is not Status.CLOSING:
-        fields[STATUS] = Status.IDLE
+    if state.status is not _CLOSING:
+        fields[STATUS] = _IDLE
     fields[PREVIOUS] = event.partial_results
     fields[ENDED] = Ended(number, outcome, event.detail)
-    if outcome is TurnOutcome.INTERRUPTED:
+    if outcome is _INTERRUPTED:
         # After an interruption all that is unanswered becomes one turn; after a shutdown only
         # the turn itself comes back as one.
         alone = event.reason is Reason.SHUTDOWN
@@ -449,13 +452,13 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         fields[UNKNOWN] = _open_or_done(after_rollback(state))
     elif state.unknown:
         fields[UNKNOWN] = _open_or_done(state.unknown)
-    if outcome is TurnOutcome.FINISHED:
+    if outcome is _FINISHED:
         fields[LAST_REPLY] = reply
         if running.saved is not None:
             fields[SAVED] = running.saved
     if reply is not None and delivery_id is not None:
         answers = tuple([one.message.message_id for one in running.messages])
-        delivery = _delivery(state, number, delivery_id, DeliveryKind.REPLY, reply, answers)
+        delivery = _delivery(state, number, delivery_id, _REPLY, reply, answers)
         fields[OUTBOX] = (*state.outbox, delivery)
     return state_of(fields)
 
@@ -467,7 +470,7 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
             "message_id": message_id,
             "status": status,
             "turn": event.turn,
-            "reply": (reply or state.last_reply) if status is MessageStatus.ANSWERED else None,
+            "reply": (reply or state.last_reply) if status is _ANSWERED else None,
             "reason": event.reason,
             "error": event.detail,
         }
@@ -521,7 +524,7 @@ def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:
     )
 
 
-_FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
+_FOLD: dict[type[Entry], Callable[[SessionState, Any], SessionState]] = {
     SessionOpened: _opened,
     MessageAccepted: _accepted,
     MessageDue: _then(came_due),
@@ -548,3 +551,9 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     DeliveryEnded: _delivery_ended,
     SessionDeleted: _deleted,
 }
+
+FOLDS: Final[Mapping[type[Entry], Callable[[SessionState, Any], SessionState]]] = {
+    Progressed: _progressed,
+    **_FOLD,
+}
+"""What each entry makes of a state; :func:`evolve`, for who knows of which class an entry is."""

@@ -158,7 +158,7 @@ def decide(state: SessionState, command: Command, rules: Rules, streamed: str = 
         KeyError: there is no such row or column in the table.
     """
     draft = Draft(state, rules, command.at, streamed)
-    row = TABLE[type(command.policy)] if isinstance(command, Send) else TABLE[type(command)]
+    row = TABLE[type(command.policy) if isinstance(command, Send) else type(command)]
     clause: Callable[[Draft, Any], None] = row[_COLUMN[state.status]]
     clause(draft, command)
-    return Decision(draft.state, draft.entries, draft.history, draft.wishes)
+    return draft.decided()

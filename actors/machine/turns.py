@@ -37,10 +37,14 @@ if TYPE_CHECKING:
     from .draft import Draft
 
 
+# Looked up once: they are asked for in every turn.
+_IDLE, _FINISHED, _ANSWERED = Status.IDLE, TurnOutcome.FINISHED, MessageStatus.ANSWERED
+
+
 def next_turn(draft: Draft) -> None:
     """Start the next turn, if something waits and the session is free."""
     state = draft.state
-    if state.status is Status.IDLE and state.waiting:
+    if state.waiting and state.status is _IDLE:
         begin(draft, batch_of(state))
 
 
@@ -94,12 +98,12 @@ def finish(draft: Draft, reply: Reply) -> None:
     draft.emit(
         TurnEnded,
         turn,
-        outcome=TurnOutcome.FINISHED,
+        outcome=_FINISHED,
         reply=reply,
         delivery_id=None if says_nothing else draft.delivery_id(),
     )
     for waiting in messages:
-        draft.end_message(waiting.message.message_id, MessageStatus.ANSWERED, turn=turn)
+        draft.end_message(waiting.message.message_id, _ANSWERED, turn=turn)
     next_turn(draft)
 
 
