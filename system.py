@@ -435,7 +435,7 @@ class ActorSystem(SystemFace):
                 environment,
                 self._restarts,
                 compensate_timeout=self._compensate_timeout,
-                tell=self._bulletin.report_if_wanted,
+                reports=self._bulletin.reports,
             ),
             forever(
                 "sessions",

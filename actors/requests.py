@@ -238,13 +238,20 @@ class Told(Envelope):
     __slots__ = ()
 
 
-class StartRuntime(NamedTuple):
+class StartRuntime:
     """To the runtime supervisor: run this attempt, after ``delay`` seconds."""
 
-    key: SessionKey
-    given: TurnInput
-    control: RuntimeControl
-    delay: float
+    __slots__ = ("at_once", "control", "delay", "given", "key")
+
+    def __init__(
+        self, key: SessionKey, given: TurnInput, control: RuntimeControl, delay: float
+    ) -> None:
+        self.key = key
+        self.given = given
+        self.control = control
+        self.delay = delay
+        self.at_once = False
+        """Whether whoever hands this on begins the attempt, and the supervisor only prepares it."""
 
 
 class StartCompensation(NamedTuple):

@@ -97,7 +97,8 @@ class RuntimeActor(AsyncioActor):
         engine: TurnEngine,
         on_end: Callable[[Notice], object],
         home: Context,
-        at_once: list[RuntimeActor] | None = None,
+        *,
+        at_once: bool = False,
     ) -> Self:
         """Start one on the running loop, for the runtime supervisor.
 
@@ -105,17 +106,18 @@ class RuntimeActor(AsyncioActor):
             engine: the attempt's.
             on_end: told how it ended, as a watcher is.
             home: the supervisor's context variables, of which an actor has a copy.
-            at_once: where it is put instead, if the caller calls :meth:`_actor_run_at_once`.
+            at_once: whether the caller begins the attempt, by :meth:`_actor_run_at_once`.
         """
         runtime = cls._actor_make(asyncio.get_running_loop(), (engine,), {})
-        runtime._actor_begin_for(on_end, home, at_once)  # noqa: SLF001 - a class method
+        runtime._actor_begin_for(on_end, home, at_once=at_once)  # noqa: SLF001 - a class method
         return runtime
 
     def _actor_begin_for(
         self,
         on_end: Callable[[Notice], object],
         home: Context,
-        at_once: list[RuntimeActor] | None,
+        *,
+        at_once: bool,
     ) -> None:
         """Begin the attempt; ``on_end`` is told how it ended."""
         if self._actor_has_hooks or self._actor_is_whole:
@@ -123,11 +125,10 @@ class RuntimeActor(AsyncioActor):
             return
         self._actor_home = home
         self._actor_on_end = on_end
-        if at_once is None:
-            self._actor_run_attempt()
-        else:
+        if at_once:
             self._actor_engine.control.runtime = self
-            at_once.append(self)
+        else:
+            self._actor_run_attempt()
 
     if not TYPE_CHECKING:  # the checkers see the attributes of an actor
 
@@ -191,6 +192,8 @@ class RuntimeActor(AsyncioActor):
 
     def _actor_run_at_once(self) -> None:
         """Run the agent up to where it first waits, and not a turn of the loop later."""
+        if self._actor_on_end is None:
+            return  # it is an actor from the start, and is on its way as any other
         home, attempt = self._actor_home.copy(), self._actor_attempt()
         if self._loop.get_task_factory() is None:
             home.run(begin_task, attempt, self._loop, "agent")

@@ -69,11 +69,6 @@ class Bulletin:
         self.now: Callable[[], float] = float
         """The clock, in seconds since the epoch; set when the system runs."""
 
-    def report_if_wanted(self, make: Callable[[], Report]) -> None:
-        """Report what costs something to make."""
-        if self.reports:
-            self.reports.tell(make())
-
     def keep(self, letter: DeadLetter) -> None:
         """Keep a dead letter, count it, and tell of it."""
         self._counters.count("dead_letters")

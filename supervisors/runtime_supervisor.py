@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pykka
@@ -24,6 +23,7 @@ from ..actors.turn_engine import TurnEngine
 from ..messages.commands import RuntimeExit
 from ..messages.policies import Now
 from ..messages.reasons import Reason
+from .bulletin import Readers
 from .children import Report, ReportKind
 from .compensations import CompensationDown, Compensations, forget, give_up
 from .policy import Action
@@ -38,18 +38,15 @@ if TYPE_CHECKING:
     from .restart_policy import RestartPolicy
 
 
-class RuntimeDown(NamedTuple):
-    """A runtime has ended; to the supervisor, from its death watch."""
-
-    child: Child
-    ended: Exit
-
-
 class Child:
-    """A runtime under supervision, from the order to start it until its end; its own watcher."""
+    """A runtime under supervision, from the order to start it until its end.
+
+    It is its own watcher, and what the supervisor is told when it has ended.
+    """
 
     __slots__ = (
         "control",
+        "ended",
         "engine",
         "given",
         "is_down",
@@ -62,21 +59,26 @@ class Child:
     )
 
     def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
-        self.key, self.given, self.control, _ = order
+        self.key = order.key
+        self.given = order.given
+        self.control = order.control
         self.supervisor = supervisor
         self.engine: TurnEngine | None = None
         self.runtime: RuntimeActor | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.successor: StartRuntime | None = None
+        self.ended: Exit | None = None
+        """How it ended, once the supervisor is told; ..."""
         self.is_down = False
-        """Whether its end was dealt with."""
+        """... and whether that was dealt with."""
         self.over: Callable[[], object] | None = None
         """Told when it has ended, or nobody waits for that any more."""
 
     def __call__(self, notice: Notice) -> None:
         """Be told by the runtime, or its reference."""
         if isinstance(notice, Exit):
-            self.supervisor.told(RuntimeDown(self, notice))
+            self.ended = notice
+            self.supervisor.told(self)
 
 
 class RuntimeId(NamedTuple):
@@ -97,16 +99,12 @@ class Runtimes:
         loop: where they live.
     """
 
-    __slots__ = ("abandoned", "at_once", "begins", "children", "orders", "place", "undoings")
+    __slots__ = ("abandoned", "children", "orders", "place", "undoings")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.place: Standing[RuntimeSupervisor] = Standing(loop)
         self.orders: list[Any] | None = None
-        """What is ordered while the supervisor tells a session of an end; None at other times."""
-        self.at_once: list[RuntimeActor] | None = None
-        """The runtimes of such orders; they begin when session and supervisor are done with it."""
-        self.begins = False
-        """Whether one of them begins: what it leads to in the same go has its turn later."""
+        """What is ordered in the go in which a runtime has ended; None at other times."""
         self.children: dict[SessionKey, Child] = {}
         self.abandoned: set[Child] = set()
         self.undoings: dict[Named, Undoing] = {}
@@ -192,7 +190,7 @@ class RuntimeSupervisor(AsyncioActor):
         policy: how often a turn is attempted.
         grace: seconds to wait for the runtime that another incarnation of a session left.
         compensate_timeout: seconds one try to undo a call may take.
-        tell: told how to make a report of an end, if anybody wants it.
+        reports: who wants to be told of ends.
     """
 
     def __init__(
@@ -204,7 +202,7 @@ class RuntimeSupervisor(AsyncioActor):
         grace: float = 5.0,
         *,
         compensate_timeout: float = 60.0,
-        tell: Callable[[Callable[[], Report]], None],
+        reports: Readers[Report],
     ) -> None:
         super().__init__(mailbox=runtimes.place.mailbox)
         self._runtimes = runtimes
@@ -212,7 +210,7 @@ class RuntimeSupervisor(AsyncioActor):
         self._environment = environment
         self._policy = policy
         self._grace = grace
-        self._tell = tell
+        self._reports = reports
         self._children = runtimes.children
         self._abandoned = runtimes.abandoned
         self._compensations = Compensations(
@@ -284,23 +282,24 @@ class RuntimeSupervisor(AsyncioActor):
             # Told to stop before it began: there is no runtime to find that out by itself.
             control.on_told = lambda _how: self._cancel_start(child)
         else:
-            self._start_child(child)
+            self._start_child(child, at_once=order.at_once)
 
-    def _start_child(self, child: Child) -> None:
+    def _start_child(self, child: Child, *, at_once: bool = False) -> None:
         child.timer = None
         child.control.on_told = None
         try:
             child.engine = TurnEngine(child.given, child.control, self._environment)
-            begin = self._runtime._actor_begin  # noqa: SLF001 - one of ours
-            at_once = self._runtimes.at_once
-            child.runtime = begin(child.engine, child, self._actor_context, at_once)
+            child.runtime = self._runtime._actor_begin(  # noqa: SLF001 - one of ours
+                child.engine, child, self._actor_context, at_once=at_once
+            )
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
             logger.opt(exception=error).error("a runtime of session {} did not start", child.key)
             self._report_down(child, Exit.of(error, "start"))
 
     def _report_down(self, child: Child, ended: Exit) -> None:
+        child.ended = ended
         with contextlib.suppress(pykka.ActorDeadError):  # the system was closed
-            self.hand(RuntimeDown(child, ended))
+            self.hand(child)
 
     def _cancel_start(self, child: Child) -> None:
         if child.timer is not None:
@@ -310,30 +309,40 @@ class RuntimeSupervisor(AsyncioActor):
 
     # --- ending ---
 
-    def told(self, down: RuntimeDown) -> None:
+    def told(self, child: Child) -> None:
         """Take note of a runtime's end, and begin what follows; for who has written again, at once.
 
         Beside many sessions a turn of the loop is what the wait consists of. An agent that was
         cancelled is given one, for whatever its cancellation has set going to end before that.
         """
-        runtimes, control = self._runtimes, down.child.control
-        if control.how is None or control.fenced or runtimes.begins:
-            self.hand(down)
+        runtimes, control = self._runtimes, child.control
+        if control.how is None or control.fenced or runtimes.orders is not None:
+            self.hand(child)  # what follows in the go of another end has its turn later, too
             return
-        at_once = runtimes.at_once = []
-        runtimes.begins = True
+        orders = runtimes.orders = []
         try:
-            self.hand(down)
-            runtimes.at_once = None
-            # Not before: an agent that begins now finds its session free.
-            for runtime in at_once:
-                runtime._actor_run_at_once()  # noqa: SLF001 - one of ours
+            self.hand(child)
+            # Not before: an agent that begins now finds its session, and this actor, free.
+            at_once = len(orders)
+            for place, order in enumerate(orders):
+                if place < at_once and isinstance(order, StartRuntime):
+                    self._begin_at_once(order)
+                else:
+                    self.hand(order)
         finally:
-            runtimes.at_once = None
-            runtimes.begins = False
+            runtimes.orders = None
 
-    def _down(self, down: RuntimeDown) -> None:
-        child, ended = down
+    def _begin_at_once(self, order: StartRuntime) -> None:
+        order.at_once = True
+        self.hand(order)
+        order.at_once = False  # if it has to wait after all, it is as any other
+        child = self._children.get(order.key)
+        if child is not None and child.control is order.control and child.runtime is not None:
+            child.runtime._actor_run_at_once()  # noqa: SLF001 - one of ours
+
+    def _down(self, child: Child) -> None:
+        ended = child.ended
+        assert ended is not None, "it is what this is told for"
         if child.is_down:
             return
         if child.timer is not None:
@@ -341,21 +350,29 @@ class RuntimeSupervisor(AsyncioActor):
             child.timer = None
         self._abandoned.discard(child)
         told = self._exit_of(child, ended)
-        self._tell(partial(_report_of, child, ended, told))  # before the session goes on
-        orders = self._runtimes.orders = []
+        if self._reports:
+            self._reports.tell(_report_of(child, ended, told))  # before the session goes on
+        runtimes = self._runtimes
+        if runtimes.orders is not None:
+            self._report(child, told)
+            return
+        orders = runtimes.orders = []
         try:
-            child.control.report_exit(told)
-            if child.engine is not None:
-                child.engine.release()
-            child.is_down = True
-            self._leave(child)
+            self._report(child, told)
             while orders:
                 order = orders.pop(0)
                 self._actor_direct[type(order)](self, order)
         finally:
-            self._runtimes.orders = None
+            runtimes.orders = None
             for order in orders:  # only if this actor dies of an error: for its next life
-                self._runtimes.hand(order)
+                runtimes.hand(order)
+
+    def _report(self, child: Child, told: RuntimeExit) -> None:
+        child.control.report_exit(told)
+        if child.engine is not None:
+            child.engine.release()
+        child.is_down = True
+        self._leave(child)
 
     def _leave(self, child: Child) -> None:
         """Clean up by identity: a newer runtime of the session may be there already."""
@@ -421,14 +438,15 @@ class RuntimeSupervisor(AsyncioActor):
         """Wait for it no longer; it is fenced, and counted until it ends."""
         if child.runtime is not None and child.runtime.actor_ref.is_alive():
             logger.warning("a runtime of session {} is abandoned", child.key)
-            self._tell(partial(_report_of, child, None, None))
+            if self._reports:
+                self._reports.tell(_report_of(child, None, None))
             self._abandoned.add(child)
             child.runtime.actor_ref.put(Abandon(), Lane.CONTROL)
         self._leave(child)
 
     _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
         StartRuntime: _order,
-        RuntimeDown: _down,
+        Child: _down,
         AbandonRuntime: _abandon,
         EndRuntime: _end,
         StartCompensation: _compensate,

@@ -114,7 +114,9 @@ def evolve(state: SessionState, entry: Entry) -> SessionState:
     Raises:
         KeyError: an event of a class that the fold does not know.
     """
-    return FOLDS[type(entry)](state, entry)
+    if isinstance(entry, Progressed):
+        return _progressed(state, entry)
+    return _FOLD[type(entry)](state, entry)
 
 
 def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:
@@ -524,7 +526,7 @@ def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:
     )
 
 
-_FOLD: dict[type[Entry], Callable[[SessionState, Any], SessionState]] = {
+_FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     SessionOpened: _opened,
     MessageAccepted: _accepted,
     MessageDue: _then(came_due),
@@ -552,8 +554,5 @@ _FOLD: dict[type[Entry], Callable[[SessionState, Any], SessionState]] = {
     SessionDeleted: _deleted,
 }
 
-FOLDS: Final[Mapping[type[Entry], Callable[[SessionState, Any], SessionState]]] = {
-    Progressed: _progressed,
-    **_FOLD,
-}
-"""What each entry makes of a state; :func:`evolve`, for who knows of which class an entry is."""
+FOLDS: Final[Mapping[type[Event], Callable[[SessionState, Any], SessionState]]] = _FOLD
+"""What each event makes of a state: :func:`evolve`, for who has its class at hand."""
