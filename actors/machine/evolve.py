@@ -164,7 +164,7 @@ def _opened(state: SessionState, event: SessionOpened) -> SessionState:
 
 
 def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
-    fields = list(state)
+    fields: list[Any] = list(state)
     position = fields[POSITION] = state.position + 1
     message, policy, fingerprint = event.message, event.policy, event.fingerprint
     expires_at, priority = event.expires_at, event.priority
@@ -187,7 +187,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
         deadline = earlier(event.deadline_at, deadline)
     if state.window is not None or state.expires_at is not None:
         state = state._replace(window=None, expires_at=expiry(rest))
-    fields = list(state)
+    fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[RUNNING] = Running.begun(event, ours, deadline)
     fields[STATUS] = _RUNNING
@@ -431,7 +431,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     running, outcome = _running(state), event.outcome
     number, reply, delivery_id = event.turn, event.reply, event.delivery_id
     waiting = state.waiting
-    fields = list(state)
+    fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[RUNNING] = None
     if state.status is not _CLOSING:
@@ -479,7 +479,7 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
     )
     kept = state.remembered.get(message_id)
     ended = Remembered(kept.fingerprint if kept else "", outcome, event.at)
-    fields = list(state)
+    fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[REMEMBERED] = remember(state.remembered, message_id, ended)
     state = state_of(fields)
@@ -513,7 +513,7 @@ def _taken(state: SessionState, event: MessagesTaken) -> SessionState:
 
 def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
     delivery_id = event.delivery_id
-    fields = list(state)
+    fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[OUTBOX] = tuple([d for d in state.outbox if d.delivery_id != delivery_id])
     return state_of(fields)
