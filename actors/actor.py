@@ -19,7 +19,18 @@ from .exit import NORMAL, Exit, ExitKind
 from .future import Future
 from .living import Living
 from .mailbox import Envelope, Mailbox
-from .receiving import BURST, Lifecycle, Receiving, answer, fail
+from .receiving import (
+    BURST,
+    NEW,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    Lifecycle,
+    Receiving,
+    answer,
+    fail,
+)
 from .reference import STOPS, LoopActorRef, StopEvent, StopOf
 from .steps import begin, call
 
@@ -130,7 +141,7 @@ class AsyncioActor(Receiving):
         if mailbox is None:
             mailbox = Mailbox(loop, capacity=self.capacity, lock=self._actor_lock)
         self.actor_inbox = mailbox
-        self.lifecycle = Lifecycle.NEW
+        self.lifecycle = NEW
         self.dead_letters = 0
         # Whether it cannot take a message: before it runs, while one is handled, and at the end.
         self._actor_busy = True
@@ -226,13 +237,13 @@ class AsyncioActor(Receiving):
 
     def _start_actor_loop(self) -> None:
         self._actor_context = contextvars.copy_context()
-        self.lifecycle = Lifecycle.STARTING
+        self.lifecycle = STARTING
         self._actor_living.due(self._loop).add(self)
 
     def _actor_start_here(self) -> None:
         """Begin at once, for actors that are started on their loop by another one of ours."""
         self._actor_context = contextvars.copy_context()
-        self.lifecycle = Lifecycle.STARTING
+        self.lifecycle = STARTING
         self._actor_context.run(self._actor_loop_setup)
 
     # --- hooks: each of them may be async -------------------------------------------------------
@@ -308,8 +319,8 @@ class AsyncioActor(Receiving):
 
     def _stop(self) -> None:
         """Stop this actor after the message it is at; called by its own code only."""
-        if self.lifecycle is Lifecycle.RUNNING:
-            self.lifecycle = Lifecycle.STOPPING
+        if self.lifecycle is RUNNING:
+            self.lifecycle = STOPPING
 
     def retire(self) -> bool:
         """End in order, on the loop's thread, if nothing waits and nothing is being handled.
@@ -345,13 +356,13 @@ class AsyncioActor(Receiving):
 
     def _actor_loop_running(self) -> None:
         """Begin to read. From here on nothing of an idle actor waits anywhere: it is called."""
-        self.lifecycle = Lifecycle.RUNNING
+        self.lifecycle = RUNNING
         self._actor_busy = False
         self.actor_inbox.attach(self._actor_living.due(self._loop), None, self)
 
     def _actor_called(self) -> None:
         """Have a turn of the loop, in our context: there is something to do."""
-        if self.lifecycle is Lifecycle.STARTING:
+        if self.lifecycle is STARTING:
             self._actor_loop_setup()
         else:
             self._actor_pump()
@@ -360,7 +371,7 @@ class AsyncioActor(Receiving):
         self, ended: Exit, envelope: Envelope | None = None, result: object = None
     ) -> Step | None:
         """Take no more messages, call the hook for this kind of end, then tear down."""
-        self.lifecycle = Lifecycle.STOPPING
+        self.lifecycle = STOPPING
         self._actor_ref.set_stopped()
         if self.registered:
             pykka.ActorRegistry.unregister(self._actor_ref)
@@ -385,7 +396,7 @@ class AsyncioActor(Receiving):
         error: BaseException | None,
     ) -> None:
         """Come here when the last hook is done, or has failed."""
-        if self.lifecycle is Lifecycle.STOPPED:
+        if self.lifecycle is STOPPED:
             return  # it was buried meanwhile, and who waited was answered
         if error is not None:
             logger.opt(exception=error).error("{} failed at its end", self._actor_ref)
@@ -397,7 +408,7 @@ class AsyncioActor(Receiving):
         self, ended: Exit = NORMAL, envelope: Envelope | None = None, result: object = None
     ) -> None:
         """Close the mailbox, answer everyone who still waits, then tell the watchers."""
-        self.lifecycle = Lifecycle.STOPPED
+        self.lifecycle = STOPPED
         self._actor_living.discard(self._loop, self)
         if self._actor_owns_mailbox:
             for left in self.actor_inbox.close():

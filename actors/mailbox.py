@@ -61,12 +61,12 @@ class Mailbox:
     The envelopes themselves are the chain in which they will be read, so that an idle mailbox
     holds no container at all (a deque alone takes 760 bytes) and ``pop`` takes what comes first.
 
-    What is told without envelopes on top of what waits already is a burst, and goes into a
-    ``queue`` behind the chain: with it all that is put by the ordinary lane, until the reader has
-    emptied it and throws it away. So, while there is a queue, its reader is awake (or there is
-    none yet), the chain is read before it, and to tell something is to append it: no lock, no
-    wake-up, no envelope. Whoever appended looks whether it is the queue still; if not, it was
-    thrown away in between, and what nobody will read of it is put anew (``retrace``).
+    What is told without envelopes goes into a ``queue`` behind the chain, and with it all that is
+    put by the ordinary lane, until the reader has emptied it and throws it away. So, while there
+    is a queue, its reader is awake (or there is none yet), the chain is read before it, and to
+    tell something is to append it: no lock, no wake-up. Whoever appended looks whether it is the
+    queue still; if not, it was thrown away in between, and what nobody will read of it is put
+    anew (``retrace``).
 
     Args:
         loop: the loop of its readers.
@@ -111,7 +111,7 @@ class Mailbox:
         self._last_control: Envelope | None = None
         self._last_supervision: Envelope | None = None
         self._last_ordinary: Envelope | None = None
-        self.queue: deque[Any] | None = None  # what is told in a burst, and what is put behind that
+        self.queue: deque[Any] | None = None  # what is told, and what is put behind that
         # How many ordinary messages still find room, but for those in the queue.
         self.room = sys.maxsize if capacity is None else capacity
         self._wake: Callable[[], object] | Due | None = None
@@ -204,7 +204,7 @@ class Mailbox:
                 before = self._last_ordinary or self._last_supervision or before
                 self._last_ordinary = envelope
                 self.room -= 1
-            elif lane is Lane.CONTROL:
+            elif lane is _CONTROL:
                 self._last_control = envelope
             else:
                 before = self._last_supervision or before
@@ -220,27 +220,25 @@ class Mailbox:
     def tell(self, message: object) -> None:
         """Put an ordinary message that nobody is answered for, from any thread.
 
-        As ``put``, but the message has no envelope, and no stamp of its own, if it comes on top
-        of another that was told. Whoever tells all the time appends to the ``queue`` by itself.
+        As ``put``, but the message has no envelope, and no stamp of its own. Who finds a ``queue``
+        appends to it by itself.
 
         Raises:
             pykka.ActorDeadError: the mailbox, or its loop, is closed.
             MailboxFull: as many ordinary messages wait as may.
         """
-        last = self._last_ordinary
-        if self.queue is None and (last is None or last.reply_to is not None):
-            self.put(Envelope(message))  # the first of a burst, if there will be one
-            return
         with self._lock:
-            if self.queue is None and self._last_ordinary is not None:
-                self.queue = deque()  # it waits, so the reader is awake
+            if self._closed or self.loop.is_closed():
+                raise pykka.ActorDeadError(_CLOSED)
             queue = self.queue
-            if queue is None or self.loop.is_closed():
-                self.put(Envelope(message))
-                return
-            if len(queue) >= self.room:
+            if self.room <= (0 if queue is None else len(queue)):
                 raise MailboxFull(_full(self.capacity))
-            queue.append(message)
+            if queue is not None:
+                queue.append(message)
+                return
+            if not self._woken and self._wake is not None:
+                self._summon(self._wake)
+            self.queue = deque((message,))
 
     def retrace(self, queue: deque[Any], message: object) -> None:
         """See after what was appended to a queue that is not the mailbox's any more.
@@ -427,7 +425,7 @@ class Mailbox:
         return rest
 
 
-_ORDINARY = Lane.ORDINARY
+_CONTROL, _ORDINARY = Lane.CONTROL, Lane.ORDINARY
 
 _QUEUED = Envelope(None)
 """What is behind an envelope in a queue; so it is not mistaken for one that was told."""

@@ -130,7 +130,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         """
         inbox = self.actor_inbox
         queue = inbox.queue
-        # In the middle of a burst it is only appended.
+        # Behind what was told before it is only appended.
         if queue is None or self._stopped or len(queue) >= inbox.room or inbox.loop.is_closed():
             self._tell(message)
         else:
