@@ -171,7 +171,8 @@ class Mailbox:
         Not for signal handlers and finalizers: they may come while their own thread has the lock.
 
         Args:
-            envelope: the message; in one mailbox at a time.
+            envelope: the message; in one mailbox at a time. A message that has a place for what
+                is behind it, ``next``, and for its stamp is its own.
             lane: control is read before supervision, and that before ordinary messages.
             bounded: whether an ordinary message is refused over ``capacity``.
 
@@ -182,8 +183,9 @@ class Mailbox:
             pykka.ActorDeadError: the mailbox, or its loop, is closed.
             MailboxFull: as many ordinary messages wait as may.
         """
-        if not isinstance(envelope, Envelope):
-            envelope = Envelope(envelope.message, envelope.reply_to)
+        link: Any = envelope
+        if not hasattr(link, "next"):  # Pykka's own
+            link = Envelope(envelope.message, envelope.reply_to)
         with self._lock:
             if self._closed or self.loop.is_closed():
                 raise pykka.ActorDeadError(_CLOSED)
@@ -194,27 +196,27 @@ class Mailbox:
             # the reader cannot look before we let go of the lock.
             if not self._woken and self._wake is not None:
                 self._summon(self._wake)
-            self.last_stamp = envelope.stamp = stamp = self.last_stamp + 1
+            self.last_stamp = link.stamp = stamp = self.last_stamp + 1
             before = self._last_control
             if is_ordinary:
                 if queue is not None:
-                    envelope.next = _QUEUED
-                    queue.append(envelope)
+                    link.next = _QUEUED
+                    queue.append(link)
                     return stamp
                 before = self._last_ordinary or self._last_supervision or before
-                self._last_ordinary = envelope
+                self._last_ordinary = link
                 self.room -= 1
             elif lane is _CONTROL:
-                self._last_control = envelope
+                self._last_control = link
             else:
                 before = self._last_supervision or before
-                self._last_supervision = envelope
+                self._last_supervision = link
             if before is None:
-                envelope.next = self.first
-                self.first = envelope
+                link.next = self.first
+                self.first = link
             else:
-                envelope.next = before.next
-                before.next = envelope
+                link.next = before.next
+                before.next = link
             return stamp
 
     def tell(self, message: object) -> None:

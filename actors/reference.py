@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
 
 import pykka
 from loguru import logger
@@ -264,7 +264,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         try:
             if not self._stopped:
                 # Not bounded: a full mailbox must not keep an actor from being stopped.
-                self.actor_inbox.put(Envelope(stopped), bounded=False)
+                self.actor_inbox.put(cast("Envelope", stopped), bounded=False)
         except pykka.ActorDeadError:
             # Its mailbox closed under it, or just now with it.
             stopped.try_set(False)
@@ -367,18 +367,33 @@ class LoopActorRef(pykka.ActorRef[A]):
 class StopOf(Future[bool]):
     """A stop, addressed: a mailbox may outlive its actor, and the next must not obey it.
 
-    It is the message, what waits for the end by watching the actor, and what ``stop`` gives: of
-    100,000 stops at once the garbage collector looks at each object.
+    It is the message, its own envelope, what waits for the end by watching the actor, and what
+    ``stop`` gives: of 100,000 stops at once the garbage collector looks at each object, and at
+    all others too as soon as they are a quarter more.
 
     Args:
         ref: who is to stop.
     """
 
-    __slots__ = ("ref",)
+    __slots__ = ("next", "ref", "stamp")
+
+    next: Envelope | None
+    stamp: int
+    reply_to = None
+    """Nobody: the end is waited for, and not that it was handled."""
 
     def __init__(self, ref: LoopActorRef[Any]) -> None:
-        super().__init__(ref.actor_inbox.loop)
+        # What Future's own does, without the call.
+        self._loop = ref.actor_inbox.loop
+        self._done = False
+        self._callbacks = None
+        self.next = None
         self.ref = ref
+
+    @property
+    def message(self) -> StopOf:
+        """What is in the envelope."""
+        return self
 
     def __call__(self, notice: Notice) -> None:
         """Be told by the reference how the actor ended."""

@@ -165,6 +165,17 @@ async def test_who_stops_an_actor_that_fails_before_is_told_that_it_has_ended() 
     assert await ref.stop(block=False) is True
 
 
+async def test_a_stop_that_waits_is_one_object() -> None:
+    ref = Echo.start()
+    stopped: object = ref.stop(block=False)
+    assert ref.actor_inbox.first is stopped
+    ref.tell(1)
+    later = ref.stop(block=False)
+    assert ref.actor_inbox.queue is not None
+    assert list(ref.actor_inbox.queue) == [1, later]
+    assert await later
+
+
 async def test_a_full_mailbox_can_be_stopped() -> None:
     class Narrow(Echo):
         capacity = 1
