@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 import threading
+from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] - raises nothing
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -135,7 +136,7 @@ class AsyncioActor(Receiving):
                 # There is one that ``start`` left here before ``__init__``.
                 loop = self._loop if mailbox is None else mailbox.loop
             except AttributeError:
-                loop = _running_loop(type(self).__name__)
+                loop = _get_running_loop() or _no_loop(type(self).__name__)
         self._loop = loop
         self._actor_owns_mailbox = mailbox is None
         if mailbox is None:
@@ -182,7 +183,8 @@ class AsyncioActor(Receiving):
         Raises:
             ActorError: no loop runs on this thread.
         """
-        actor = cls._actor_make(_running_loop(cls.__name__), args, kwargs)
+        loop = _get_running_loop() or _no_loop(cls.__name__)
+        actor = cls._actor_make(loop, args, kwargs)
         return actor._actor_launch()  # noqa: SLF001 - a class method, not a stranger
 
     @classmethod
@@ -344,9 +346,11 @@ class AsyncioActor(Receiving):
             closed = ActorError(_closed_loop(type(orphan).__name__, orphan.actor_inbox.loop))
             orphan._actor_bury(closed)  # noqa: SLF001 - one of ours
         if type(self).on_start is AsyncioActor.on_start:
-            self._actor_go(self._actor_started(None, None))
+            step = self._actor_started(None, None)
         else:
-            self._actor_go(call(self.on_start, self._actor_started))
+            step = call(self.on_start, self._actor_started)
+        if step is not None:
+            self._actor_go(step)
 
     def _actor_started(self, _result: object, error: BaseException | None) -> Step | None:
         if error is not None:
@@ -507,15 +511,12 @@ if hasattr(os, "register_at_fork"):
         )
 
 
-def _running_loop(name: str) -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        msg = (
-            f"no event loop runs on this thread for {name}: call start() inside a coroutine, or"
-            " start_on(loop, ...) from any thread"
-        )
-        raise ActorError(msg) from None
+def _no_loop(name: str) -> NoReturn:
+    msg = (
+        f"no event loop runs on this thread for {name}: call start() inside a coroutine, or"
+        " start_on(loop, ...) from any thread"
+    )
+    raise ActorError(msg)
 
 
 def _closed_loop(name: str, loop: asyncio.AbstractEventLoop) -> str:

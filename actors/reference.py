@@ -47,7 +47,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         "_actor",
         "_event",
         "_exit",
-        "_stopped",
+        "_open",
         "_watchers",
         "actor_class",
         "actor_inbox",
@@ -64,7 +64,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         self.actor_class = actor.__class__
         self.actor_inbox = mailbox
         self._actor: A | None = actor
-        self._stopped = False
+        self._open: Mailbox | None = mailbox  # as long as the actor takes messages
         self._exit: Exit | None = None
         self._event: threading.Event | None = None
         # Nobody, one, as for nearly every actor, or several.
@@ -100,7 +100,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def is_alive(self) -> bool:
         """Say whether the actor takes messages: from its start until it begins to stop."""
-        return not self._stopped
+        return self._open is not None
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -128,23 +128,23 @@ class LoopActorRef(pykka.ActorRef[A]):
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: as many ordinary messages wait as may.
         """
-        inbox = self.actor_inbox
+        inbox = self._open
+        if inbox is None:
+            raise pykka.ActorDeadError(_gone(self))
         queue = inbox.queue
         # Behind what was told before it is only appended.
-        if queue is None or self._stopped or len(queue) >= inbox.room or inbox.loop.is_closed():
-            self._tell(message)
+        if queue is None or len(queue) >= inbox.room or inbox.loop.is_closed():
+            self._tell(inbox, message)
         else:
             queue.append(message)
             if inbox.queue is not queue:
                 inbox.retrace(queue, message)
 
-    def _tell(self, message: object) -> None:
-        if self._stopped:
-            raise pykka.ActorDeadError(_gone(self))
+    def _tell(self, inbox: Mailbox, message: object) -> None:
         if self.actor_class._actor_is_plain:  # noqa: SLF001 - one of ours
-            self.actor_inbox.tell(message)
+            inbox.tell(message)
         else:
-            self.actor_inbox.put(Envelope(message))
+            inbox.put(Envelope(message))
 
     def tell_control(self, message: object) -> None:
         """Send a message that is read before all others; the lane is not bounded.
@@ -163,7 +163,7 @@ class LoopActorRef(pykka.ActorRef[A]):
             pykka.ActorDeadError: the actor has ended.
         """
         actor = self._actor
-        if actor is None or self._stopped:
+        if actor is None or self._open is None:
             raise pykka.ActorDeadError(_gone(self))
         actor.hand(message)
 
@@ -176,19 +176,20 @@ class LoopActorRef(pykka.ActorRef[A]):
             whether it did; otherwise nothing happened.
         """
         actor = self._actor
-        if actor is None or self._stopped:
+        if actor is None or self._open is None:
             return False
         return actor.take(message)
 
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
-        if self._stopped:
+        inbox = self._open
+        if inbox is None:
             raise pykka.ActorDeadError(_gone(self))
-        return self.actor_inbox.put(envelope, lane, bounded=bounded)
+        return inbox.put(envelope, lane, bounded=bounded)
 
     def _request(self, message: object) -> Future[Any]:
-        inbox = self.actor_inbox
-        future = _Answer(self, inbox.loop)
-        if self._stopped:
+        inbox = self._open
+        future = _Answer(self, self.actor_inbox.loop)
+        if inbox is None:
             future.set_error(pykka.ActorDeadError(_gone(self)))
             return future
         try:
@@ -262,9 +263,10 @@ class LoopActorRef(pykka.ActorRef[A]):
             stopped.set(False)
             return stopped
         try:
-            if not self._stopped:
+            inbox = self._open
+            if inbox is not None:
                 # Not bounded: a full mailbox must not keep an actor from being stopped.
-                self.actor_inbox.put(cast("Envelope", stopped), bounded=False)
+                inbox.put(cast("Envelope", stopped), bounded=False)
         except pykka.ActorDeadError:
             # Its mailbox closed under it, or just now with it.
             stopped.try_set(False)
@@ -337,7 +339,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def set_stopped(self) -> None:
         """Let nothing more be sent to the actor."""
-        self._stopped = True
+        self._open = None
         # The other way round in _wait_event: so one of us sees what the other one did.
         if self._event is not None:
             self._event.set()
@@ -359,7 +361,7 @@ class LoopActorRef(pykka.ActorRef[A]):
         with self._lock:
             if self._event is None:
                 self._event = threading.Event()
-                if self._stopped:
+                if self._open is None:
                     self._event.set()
             return self._event
 
