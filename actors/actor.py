@@ -140,7 +140,8 @@ class AsyncioActor(Receiving):
         self._loop = loop
         self._actor_owns_mailbox = mailbox is None
         if mailbox is None:
-            mailbox = Mailbox(loop, capacity=self.capacity, lock=self._actor_lock)
+            # By their places: by their names it takes 0.1 µs more.
+            mailbox = Mailbox(loop, self.capacity, self._actor_lock)
         self.actor_inbox = mailbox
         self.lifecycle = NEW
         self.dead_letters = 0

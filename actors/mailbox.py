@@ -71,8 +71,8 @@ class Mailbox:
     Args:
         loop: the loop of its readers.
         capacity: how many ordinary messages may wait; None for no bound.
-        last_stamp: stamps go on behind this one.
         lock: one that several share; it must be one that its own thread can take again.
+        last_stamp: stamps go on behind this one.
     """
 
     __slots__ = (
@@ -97,10 +97,10 @@ class Mailbox:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        *,
         capacity: int | None = None,
-        last_stamp: int = 0,
         lock: threading.RLock | None = None,
+        *,
+        last_stamp: int = 0,
     ) -> None:
         self.loop = loop
         self.capacity = capacity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import pykka
 from loguru import logger
@@ -265,8 +265,9 @@ class LoopActorRef(pykka.ActorRef[A]):
         try:
             inbox = self._open
             if inbox is not None:
+                link: Any = stopped  # it has all that an envelope has
                 # Not bounded: a full mailbox must not keep an actor from being stopped.
-                inbox.put(cast("Envelope", stopped), bounded=False)
+                inbox.put(link, bounded=False)
         except pykka.ActorDeadError:
             # Its mailbox closed under it, or just now with it.
             stopped.try_set(False)
