@@ -48,6 +48,7 @@ class ToolCall(Generic[T_co]):
         self,
         tool: Tool[Any, T_co],
         arguments: dict[str, Any],
+        json_form: dict[str, Any] | None = None,
         *,
         is_fresh: bool = False,
         is_again: bool = False,
@@ -56,7 +57,7 @@ class ToolCall(Generic[T_co]):
         self._arguments = arguments
         self._is_fresh = is_fresh
         self._is_again = is_again
-        self._json: dict[str, Any] | None = None
+        self._json = json_form
         self._equality: str | None = None
         self._same_as: str | None = None
 

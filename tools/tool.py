@@ -40,6 +40,7 @@ class Tool(Generic[P, T]):
 
     __slots__ = (
         "_arguments",
+        "_as_given",
         "_schema",
         "_validate",
         "accept",
@@ -104,6 +105,7 @@ class Tool(Generic[P, T]):
         self.restore = result.restore
         self._schema: dict[str, Any] | None = None
         # Looked up once: a call is made for every call of every wave.
+        self._as_given = self._arguments.as_given
         self._validate = self._arguments.validate
         self.is_plain = self._arguments.is_plain
 
@@ -113,6 +115,10 @@ class Tool(Generic[P, T]):
         Raises:
             InvalidArguments: the tool does not take them.
         """
+        if not kwargs:
+            given = self._as_given(args)
+            if given is not None:
+                return ToolCall(self, given, given)
         for value in args:
             if value.__class__ not in PLAIN and holds_reference(value):
                 return self._defer(args, kwargs)

@@ -54,6 +54,42 @@ def test_fresh_and_again_are_calls_of_their_own() -> None:
     assert both.equality == call.equality
 
 
+@tool
+def plain(number: int, share: float, text: str, flag: bool, nothing: None) -> str:
+    return text
+
+
+def _made(*args: Any, **kwargs: Any) -> tuple[str, str] | None:
+    try:
+        call = plain(*args, **kwargs)
+        return repr(call), repr(call.json_arguments)
+    except InvalidArguments:
+        return None
+
+
+@given(
+    st.tuples(
+        st.integers() | st.booleans() | st.floats() | st.just("3"),
+        st.floats() | st.integers(),
+        st.text(st.characters(exclude_categories=())),
+        st.booleans() | st.just(1),
+        st.none() | st.just(0),
+    )
+)
+def test_arguments_by_place_are_validated_as_those_by_name(args: tuple[Any, ...]) -> None:
+    names = ("number", "share", "text", "flag", "nothing")
+    assert _made(*args) == _made(**dict(zip(names, args, strict=True)))
+
+
+def test_arguments_that_need_no_change_are_none_of_the_callers_own() -> None:
+    args = (1, 0.5, "a", True, None)
+    assert plain(*args).arguments is not plain(*args).arguments
+    with pytest.raises(InvalidArguments, match="nothing"):
+        plain(1, 0.5, "a", True)  # type: ignore[call-arg]
+    with pytest.raises(InvalidArguments, match="one too many"):
+        plain(1, 0.5, "a", True, None, 6)  # type: ignore[call-arg]
+
+
 def test_the_json_form_of_plain_arguments_is_the_arguments() -> None:
     call = search("Bönn", nights=2)
     assert call.json_arguments == {"city": "Bönn", "nights": 2, "extra": None}
