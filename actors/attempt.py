@@ -174,9 +174,6 @@ class Attempt(WaveRunner):
             return None
         return self._further(self.environment.now(), 0, ())
 
-    def _report(self, now: float, wave: int, calls: tuple[CallStarted, ...]) -> None:
-        self.control.report(self._further(now, wave, calls))
-
     def _further(self, now: float, wave: int, calls: tuple[CallStarted, ...]) -> Progress:
         """What happened since the last report, and the wave that begins, if one does."""
         done = () if self._done is None else tuple(self._done)

@@ -32,13 +32,23 @@ _COMPLETED = CallStatus.COMPLETED  # looked up once: it is asked for at every ca
 class AttemptWaves(Attempt):
     """Runs the waves of one attempt and reports them to the session; as :class:`Attempt`."""
 
-    __slots__ = ("_answers", "_calls", "_has_past", "_id_prefix", "_ledger", "_number", "_wave_at")
+    __slots__ = (
+        "_answers",
+        "_calls",
+        "_has_past",
+        "_id_prefix",
+        "_key_prefix",
+        "_ledger",
+        "_number",
+        "_wave_at",
+    )
 
     def __init__(self, given: TurnInput, control: RuntimeControl, environment: Environment) -> None:
         super().__init__(given, control, environment)
         self._has_past = given.previous is not None or bool(given.log)
         self._ledger: Ledger | None = None  # made when it is first asked: somebody waits for us
-        self._id_prefix = f"{given.number}.{given.attempt}."
+        self._id_prefix = ids = f"{given.number}.{given.attempt}."
+        self._key_prefix = idempotency_key(given.uid, CallId(ids))  # a key ends as its call's id
         self._answers = False
         self._number = 0
         self._wave_at = 0.0
@@ -98,13 +108,12 @@ class AttemptWaves(Attempt):
         """Report the next wave, and give its number and its calls."""
         wave = self._number + 1
         now = self._wave_at = self.environment.now()
-        prefix = CallId(f"{self._id_prefix}{wave}.")
-        keys = idempotency_key(self.input.uid, prefix)  # a call's key ends as its id does
+        ids, keys = f"{self._id_prefix}{wave}.", f"{self._key_prefix}{wave}."
         answers = self._answers = self._has_past or bool(self.input.session.unknown())
         ours: list[WaveCall] = []
         begun: list[CallStarted] = []
         for place, call in enumerate(calls, 1):
-            call_id: Any = f"{prefix}{place}"
+            call_id: Any = f"{ids}{place}"
             key: Any = f"{keys}{place}"
             one = WaveCall(call, call_id, key, None, wave)
             one.origin = None
@@ -114,7 +123,7 @@ class AttemptWaves(Attempt):
             begun.append(one.started())
             if not one.tool.is_read:
                 self._begin_write(one, wave)
-        self._report(now, wave, tuple(begun))
+        self.control.go_on(self._further(now, wave, tuple(begun)))
         return wave, ours
 
     def _begin_write(self, one: WaveCall, wave: int) -> None:
@@ -199,7 +208,7 @@ class AttemptWaves(Attempt):
 
     def _end_wave(self) -> None:
         """The wave is over, unless the agent went before its calls; told with what comes next."""
-        if self.is_running:
+        if self._left:
             return
         self._wave_done = self._number
         if self._flushes is None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..messages.reasons import Reason
     from ..messages.records import PartialResults
     from .mailbox import Mailbox
-    from .recorded import RecordedActor
     from .runtime import RuntimeActor
+    from .session import SessionActor
 
 
 class _Nobody:
@@ -49,6 +49,10 @@ class _Nobody:
         """As :meth:`hand`."""
         self.hand(message)
         return True
+
+    def take_progress(self, _report: Progress) -> bool:
+        """Take a report as any other."""
+        return False
 
     def drain(self) -> bool:
         """Nothing waits."""
@@ -90,7 +94,7 @@ class RuntimeControl:
         self,
         fence: Fence,
         mailbox: Mailbox,
-        session: RecordedActor,
+        session: SessionActor,
         now: Callable[[], float],
     ) -> None:
         self.fence = fence
@@ -103,7 +107,7 @@ class RuntimeControl:
         self.commit: Commit | None = None
         self.on_told: Callable[[Way], None] | None = None
         self.runtime: RuntimeActor | None = None
-        self._session: RecordedActor | _Nobody = session
+        self._session: SessionActor | _Nobody = session
         self._now = now
         self._token: CancellationToken | None = None
         self._take_back: Callable[[], None] | None = None
@@ -169,6 +173,11 @@ class RuntimeControl:
             self.mailbox.put(Envelope(report), bounded=False)
         except pykka.ActorDeadError:
             self._session.pass_on(report)  # as above
+
+    def go_on(self, progress: Progress) -> None:
+        """As :meth:`report`, for what is reported at every wave."""
+        if not self._session.take_progress(progress):
+            self.report(progress)
 
     async def catch_up(self) -> None:
         """Let the session handle what waits for it, so that a stop is known before going on."""

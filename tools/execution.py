@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from ..messages.errors import CallFailed, OutcomeUnknown
 from ..messages.reasons import CallStatus
@@ -29,6 +29,9 @@ class Phase(Enum):
     ABANDONED = auto()
     """It was told of as ended, and its real end may follow."""
     ENDED = auto()
+
+
+_WAITING: Final = Phase.WAITING  # looked up once, instead of on its class at every call
 
 
 class Asked(Enum):
@@ -140,7 +143,7 @@ class Prepared:
         self.idempotency_key = idempotency_key
         self.gate = gate
         self.wave = wave
-        self.phase = Phase.WAITING
+        self.phase = _WAITING
         self.asked: Asked | None = None
         self.end: CallEnd | None = None
         self.handle: Handle | None = None

@@ -195,11 +195,13 @@ class Running(NamedTuple):
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
-        number, attempt, messages, deadline_at, log, wave, *rest, wave_done = self
-        log = (*log, entry.line)
-        wave, wave_done = entry.wave or wave, entry.wave_done or wave_done
-        values = number, attempt, messages, deadline_at, log, wave, *rest, wave_done
-        return _new_running(Running, values)
+        fields = list(self)
+        fields[_LOG] = (*self.log, entry.line)
+        if entry.wave:
+            fields[_WAVE] = entry.wave
+        if entry.wave_done:
+            fields[_WAVE_DONE] = entry.wave_done
+        return _new_running(Running, fields)
 
     def _latest_first(self) -> Iterator[Entry]:
         """The entries from the last one back; only those that are looked at are decoded."""
@@ -331,7 +333,10 @@ class SessionState(NamedTuple):
 
     def got_further(self, position: int, running: Running) -> SessionState:
         """The same state with these two changed; three times as fast as ``_replace``."""
-        return _new(SessionState, (self[0], position, running, *self[3:]))
+        fields = list(self)
+        fields[POSITION] = position
+        fields[RUNNING] = running
+        return _new(SessionState, fields)
 
     @property
     def undoing(self) -> Undoing | None:
@@ -372,7 +377,8 @@ def begun(key: SessionKey, floor: int) -> SessionState:
 
 _new: Callable[[type[SessionState], Iterable[Any]], SessionState] = cast("Any", tuple).__new__
 _NO_WORDS: Final = Words()
-_new_running: Callable[[type[Running], tuple[Any, ...]], Running] = cast("Any", tuple).__new__
+_new_running: Callable[[type[Running], Iterable[Any]], Running] = cast("Any", tuple).__new__
+_LOG, _WAVE, _WAVE_DONE = map(Running._fields.index, ("log", "wave", "wave_done"))
 _PLACES: Final = {name: place for place, name in enumerate(SessionState._fields)}
 
 # What changes in every turn is changed in a list of the fields, by their places: a fifth of what
