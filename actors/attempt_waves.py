@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..messages.commands import Progress
 from ..messages.errors import ToolDefinitionError, WaveFailed
-from ..messages.ids import CallId, idempotency_key
+from ..messages.ids import idempotency_key
 from ..messages.reasons import CallStatus
 from ..tools.call import ToolCall
 from ..tools.endings import SKIPPED
@@ -47,8 +47,9 @@ class AttemptWaves(Attempt):
         super().__init__(given, control, environment)
         self._has_past = given.previous is not None or bool(given.log)
         self._ledger: Ledger | None = None  # made when it is first asked: somebody waits for us
-        self._id_prefix = ids = f"{given.number}.{given.attempt}."
-        self._key_prefix = idempotency_key(given.uid, CallId(ids))  # a key ends as its call's id
+        ids: Any = f"{given.number}.{given.attempt}."
+        self._id_prefix: str = ids
+        self._key_prefix: str = idempotency_key(given.uid, ids)  # a key ends as its call's id
         self._answers = False
         self._number = 0
         self._wave_at = 0.0

@@ -207,10 +207,10 @@ class SessionActor(SchedulingActor):
         Returns:
             whether it was recorded; otherwise nothing happened.
         """
-        inbox = self.actor_inbox
+        inbox, services = self.actor_inbox, self._services
         if self._actor_busy or inbox.first is not None or inbox.queue:
             return False
-        if self._releases is not None or self._services.hub.watched:
+        if self._releases is not None or services.hub.watched:
             return False
         try:
             further = advance(self.state, report)
@@ -220,7 +220,7 @@ class SessionActor(SchedulingActor):
             return False
         self._actor_busy = True
         try:
-            self._record(*further)
+            self._record(further)
         except BaseException as error:  # noqa: BLE001 - it ends this actor, as any message's would
             self._actor_go(self._actor_received(Envelope(report), None, error))
         else:
@@ -228,15 +228,16 @@ class SessionActor(SchedulingActor):
         return True
 
     def _go_on(self, report: Progress) -> None:
-        """As :meth:`_apply`, in 1.7 instead of 2.7 µs: the runtime reports at every wave."""
+        """As :meth:`_apply`, in half of the time: the runtime reports at every wave."""
         further = advance(self.state, report)
         if further is None:
             self._apply(report)
-        else:
-            self._record(*further)
+        elif self._record(further) and self._services.hub.watched:
+            self._tell_subscribers(further[1])
 
-    def _record(self, state: SessionState, entry: Progressed) -> None:
-        """Record that the running turn got further."""
+    def _record(self, further: tuple[SessionState, Progressed]) -> bool:
+        """Record that the running turn got further; whether that is durable already."""
+        state, entry = further
         services = self._services
         commit = self._commit = services.journal.append(self._key, (entry,))
         self.state = state
@@ -244,11 +245,10 @@ class SessionActor(SchedulingActor):
             self._control.admit(entry.wave, commit)
         if self._releases is not None or not commit.done or commit.error is not None:
             self._hold(commit, (entry,))
-            return
-        if services.hub.watched:
-            self._tell_subscribers(entry)
+            return False
         if not services.rules.survives:
             services.journal.snapshot(self._key, state)
+        return True
 
     # at once, within the process
 
