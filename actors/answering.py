@@ -26,6 +26,7 @@ from ..messages.errors import (
     WavebreakError,
     corrupt,
 )
+from ..messages.message import note_receipt
 from ..messages.policies import INTERRUPTING, POLICIES, Aside, Enqueue, Policy
 from ..messages.reasons import TurnOutcome
 from ..messages.view import SessionView
@@ -219,8 +220,7 @@ class AnsweringActor(RecordedActor):
         message = request.message
         if self._waiters.shutdown is not None and self._came_too_late(request):
             return
-        if not message.received_at:
-            message = message.trusted({**message.__dict__, "received_at": now})
+        note_receipt(message, now)
         deadline_at = None if request.deadline is None else now + request.deadline
         command = Send(
             now, stamp, message, policy, deadline_at, request.fingerprint, request.priority
@@ -328,7 +328,7 @@ class AnsweringActor(RecordedActor):
         """Leave a question to the next incarnation, which knows what the journal has."""
         self.actor_inbox.put(Envelope(request), bounded=False)
 
-    def _on_outcome(self, request: OutcomeRequest, _stamp: int) -> None:
+    def _on_outcome(self, request: OutcomeRequest) -> None:
         if self._is_failed(request.outcome):
             return
         known = self.state.remembered.get(request.message_id)
@@ -421,10 +421,12 @@ class AnsweringActor(RecordedActor):
         StopRequest: _on_stop,
         RollbackRequest: _on_rollback,
         RollbackAgain: _on_rollback_again,
-        OutcomeRequest: _on_outcome,
         ReadRequest: _on_read,
         HeardRequest: _on_heard,
         HistoryRequest: _on_history,
         ShutdownRequest: _on_shutdown,
         StopAgain: _on_stop_again,
     }
+
+    ASKED: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {OutcomeRequest: _on_outcome}
+    """What is asked in every turn: when it comes makes no difference."""

@@ -33,6 +33,7 @@ from ..messages.events import (
     TurnRestarted,
     TurnStarted,
 )
+from ..messages.ids import Fence
 from ..messages.policies import Now
 from ..messages.reasons import Reason, TurnOutcome
 from .answering import AnsweringActor
@@ -257,8 +258,9 @@ class SessionActor(SchedulingActor):
         running = state.running
         if running is None or running.number != event.turn:
             return
+        fence = Fence(state.epoch, running.number, running.attempt)
         control = self._control = RuntimeControl(
-            state.fence, self.actor_inbox, self, self._services.now
+            fence, self.actor_inbox, self, self._services.now
         )
         again = isinstance(event, TurnRestarted)
         seen: PartialResults | None = None
@@ -436,11 +438,12 @@ class SessionActor(SchedulingActor):
 
     _DIRECT: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
         **RecordedActor.DECIDED,
+        **AnsweringActor.ASKED,
         Say: _on_output,
         Save: _on_output,
         Progress: _go_on,
         RuntimeExit: _on_exit,
     }
-    """What the runtime and deliveries report."""
+    """What the runtime and deliveries report, and what is asked in every turn."""
 
     _actor_direct = _DIRECT

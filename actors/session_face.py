@@ -296,7 +296,7 @@ class Session(BacklogFace):
         update = {"sender": sender} if sender is not None else {}
         if message_id or not content.message_id:
             update["message_id"] = message_id or self._new_id()
-        return content.model_copy(update=update) if update else content
+        return content.model_copy(update=update)  # the session's own: it says when it came
 
     def outcome(self, message_id: str) -> Future[MessageOutcome]:
         """How an accepted message ends, once it has.

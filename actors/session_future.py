@@ -26,6 +26,6 @@ class SessionFuture(Future[T]):
         self._key = key
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self.done():
+        if not self._done:
             refuse_in_hook(self._key)
         return super().__await__()
