@@ -413,6 +413,7 @@ class ActorSystem(SystemFace):
             hub=self._hub,
             now=now,
             new_uid=lambda: secrets.token_hex(8),
+            start_runtime=runtimes.start,
             runtimes=runtimes.order,
             forget=forget,
             deliver=deliver,

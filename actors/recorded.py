@@ -47,7 +47,6 @@ from .requests import (
     AbandonRuntime,
     EndRuntime,
     StartCompensation,
-    StartRuntime,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ if TYPE_CHECKING:
     from ..messages.reasons import CourtesyKind
     from ..messages.records import PartialResults
     from ..messages.view import SessionView
+    from .attempt_input import TurnInput
+    from .control import RuntimeControl
     from .counters import Counters
     from .histories import Histories
     from .hub import EventHub
@@ -75,6 +76,7 @@ class Services(NamedTuple):
         policy: of messages that bring none.
         now: the clock, in seconds since the epoch.
         new_uid: makes up a session's uid.
+        start_runtime: has the runtime supervisor run an attempt, after so many seconds.
         runtimes: tells the runtime supervisor.
         forget: has whoever does something for a session forget it.
         deliver: hands a delivery on, once it may leave.
@@ -96,7 +98,8 @@ class Services(NamedTuple):
     hub: EventHub
     now: Callable[[], float]
     new_uid: Callable[[], str]
-    runtimes: Callable[[StartRuntime | AbandonRuntime | EndRuntime | StartCompensation], None]
+    start_runtime: Callable[[TurnInput, RuntimeControl, float], None]
+    runtimes: Callable[[AbandonRuntime | EndRuntime | StartCompensation], None]
     forget: Callable[[SessionKey], None]
     deliver: Callable[[SessionKey, Delivery], None]
     report: Callable[[SessionKey, object], None]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .future import Future
     from .machine.state import Remembered, SessionState
     from .session_face import Receipt
-    from .turn_engine import TurnInput
 
 
 class StopResult(NamedTuple):
@@ -236,22 +235,6 @@ class Told(Envelope):
     """A program's own message to a session's actor, for which nobody waits."""
 
     __slots__ = ()
-
-
-class StartRuntime:
-    """To the runtime supervisor: run this attempt, after ``delay`` seconds."""
-
-    __slots__ = ("at_once", "control", "delay", "given", "key")
-
-    def __init__(
-        self, key: SessionKey, given: TurnInput, control: RuntimeControl, delay: float
-    ) -> None:
-        self.key = key
-        self.given = given
-        self.control = control
-        self.delay = delay
-        self.at_once = False
-        """Whether whoever hands this on begins the attempt, and the supervisor only prepares it."""
 
 
 class StartCompensation(NamedTuple):

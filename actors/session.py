@@ -53,7 +53,6 @@ from .requests import (
     Look,
     LookRequest,
     StartCompensation,
-    StartRuntime,
 )
 from .scheduling import SchedulingActor
 from .steps import is_awaitable
@@ -286,7 +285,7 @@ class SessionActor(SchedulingActor):
             seen,
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
-        self._services.runtimes(StartRuntime(self._key, given, control, delay))
+        self._services.start_runtime(given, control, delay)
 
     def unknown(self) -> tuple[CallRecord, ...]:
         """The calls that may have happened, for the running attempt."""

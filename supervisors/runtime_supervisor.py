@@ -16,7 +16,7 @@ from ..actors.exit import Exit
 from ..actors.failures import in_words
 from ..actors.future import Future
 from ..actors.mailbox import Envelope, Lane
-from ..actors.requests import AbandonRuntime, EndRuntime, StartCompensation, StartRuntime
+from ..actors.requests import AbandonRuntime, EndRuntime, StartCompensation
 from ..actors.runtime import Abandon
 from ..actors.standing import Standing
 from ..actors.turn_engine import TurnEngine
@@ -29,10 +29,11 @@ from .compensations import CompensationDown, Compensations, forget, give_up
 from .policy import Action
 
 if TYPE_CHECKING:
+    from ..actors.attempt_input import Environment, TurnInput
+    from ..actors.control import RuntimeControl
     from ..actors.exit import Notice
     from ..actors.reference import LoopActorRef
     from ..actors.runtime import RuntimeActor
-    from ..actors.turn_engine import Environment
     from ..messages.ids import SessionKey
     from .compensations import Named, Undoing
     from .restart_policy import RestartPolicy
@@ -41,11 +42,18 @@ if TYPE_CHECKING:
 class Child:
     """A runtime under supervision, from the order to start it until its end.
 
-    It is its own watcher, and what the supervisor is told when it has ended.
+    It is that order, its own watcher, and what the supervisor is told when it has ended.
+
+    Args:
+        given: what the attempt begins with.
+        control: the line to its session.
+        delay: seconds until it is to begin.
     """
 
     __slots__ = (
+        "at_once",
         "control",
+        "delay",
         "ended",
         "engine",
         "given",
@@ -58,15 +66,20 @@ class Child:
         "timer",
     )
 
-    def __init__(self, order: StartRuntime, supervisor: RuntimeSupervisor) -> None:
-        self.key = order.key
-        self.given = order.given
-        self.control = order.control
-        self.supervisor = supervisor
+    supervisor: RuntimeSupervisor
+    """The one that has started it, or has taken it over."""
+
+    def __init__(self, given: TurnInput, control: RuntimeControl, delay: float) -> None:
+        self.key = given.key
+        self.given = given
+        self.control = control
+        self.delay = delay
+        self.at_once = False
+        """Whether who hands it on begins the attempt, and the supervisor only prepares it."""
         self.engine: TurnEngine | None = None
         self.runtime: RuntimeActor | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.successor: StartRuntime | None = None
+        self.successor: Child | None = None
         self.ended: Exit | None = None
         """How it ended, once the supervisor is told; ..."""
         self.is_down = False
@@ -116,7 +129,11 @@ class Runtimes:
         except pykka.ActorDeadError:  # not by suppress(), which takes 0.4 µs, twice a turn
             return
 
-    def order(self, order: StartRuntime | AbandonRuntime | EndRuntime | StartCompensation) -> None:
+    def start(self, given: TurnInput, control: RuntimeControl, delay: float) -> None:
+        """Have the supervisor run an attempt, see :meth:`order`."""
+        self.order(Child(given, control, delay))
+
+    def order(self, order: Child | AbandonRuntime | EndRuntime | StartCompensation) -> None:
         """Have the supervisor do something for a session.
 
         One that hears of its runtime's end orders the next: that begins in the same go. By the
@@ -261,7 +278,13 @@ class RuntimeSupervisor(AsyncioActor):
 
     # --- starting ---
 
-    def _order(self, order: StartRuntime) -> None:
+    def _start_or_end(self, child: Child) -> None:
+        if child.ended is None:
+            self._order(child)
+        else:
+            self._down(child)
+
+    def _order(self, order: Child) -> None:
         before = self._children.get(order.key)
         if before is None:
             self._enter(order)
@@ -274,23 +297,23 @@ class RuntimeSupervisor(AsyncioActor):
         elif before.timer is None:
             before.timer = self._loop.call_later(self._grace, self._give_up, before)
 
-    def _enter(self, order: StartRuntime) -> None:
-        child = self._children[order.key] = Child(order, self)
-        control = order.control
-        if order.delay > 0 and control.how is None:
-            child.timer = self._loop.call_later(order.delay, self._start_child, child)
+    def _enter(self, child: Child) -> None:
+        self._children[child.key] = child
+        child.supervisor = self
+        control = child.control
+        if child.delay > 0 and control.how is None:
+            child.timer = self._loop.call_later(child.delay, self._start_child, child)
             # Told to stop before it began: there is no runtime to find that out by itself.
             control.on_told = lambda _how: self._cancel_start(child)
         else:
-            self._start_child(child, at_once=order.at_once)
+            self._start_child(child)
 
-    def _start_child(self, child: Child, *, at_once: bool = False) -> None:
-        child.timer = None
-        child.control.on_told = None
+    def _start_child(self, child: Child) -> None:
+        child.timer = child.control.on_told = None
         try:
             child.engine = TurnEngine(child.given, child.control, self._environment)
             child.runtime = self._runtime._actor_begin(  # noqa: SLF001 - one of ours
-                child.engine, child, self._actor_context, at_once=at_once
+                child.engine, child, self._actor_context, at_once=child.at_once
             )
         except BaseException as error:  # noqa: BLE001 - a start that fails is an end like any other
             logger.opt(exception=error).error("a runtime of session {} did not start", child.key)
@@ -325,19 +348,18 @@ class RuntimeSupervisor(AsyncioActor):
             # Not before: an agent that begins now finds its session, and this actor, free.
             at_once = len(orders)
             for place, order in enumerate(orders):
-                if place < at_once and isinstance(order, StartRuntime):
+                if place < at_once and isinstance(order, Child) and order.ended is None:
                     self._begin_at_once(order)
                 else:
                     self.hand(order)
         finally:
             runtimes.orders = None
 
-    def _begin_at_once(self, order: StartRuntime) -> None:
-        order.at_once = True
-        self.hand(order)
-        order.at_once = False  # if it has to wait after all, it is as any other
-        child = self._children.get(order.key)
-        if child is not None and child.control is order.control and child.runtime is not None:
+    def _begin_at_once(self, child: Child) -> None:
+        child.at_once = True
+        self.hand(child)
+        child.at_once = False  # if it has to wait after all, it is as any other
+        if child.runtime is not None:
             child.runtime._actor_run_at_once()  # noqa: SLF001 - one of ours
 
     def _down(self, child: Child) -> None:
@@ -445,8 +467,7 @@ class RuntimeSupervisor(AsyncioActor):
         self._leave(child)
 
     _actor_direct: ClassVar[Mapping[type, Callable[[Any, Any], object]]] = {
-        StartRuntime: _order,
-        Child: _down,
+        Child: _start_or_end,
         AbandonRuntime: _abandon,
         EndRuntime: _end,
         StartCompensation: _compensate,
