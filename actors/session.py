@@ -258,9 +258,7 @@ class SessionActor(SchedulingActor):
         if running is None or running.number != event.turn:
             return
         fence = Fence(state.epoch, running.number, running.attempt)
-        control = self._control = RuntimeControl(
-            fence, self.actor_inbox, self, self._services.now
-        )
+        control = self._control = RuntimeControl(fence, self.actor_inbox, self, self._services.now)
         again = isinstance(event, TurnRestarted)
         seen: PartialResults | None = None
         if not again:

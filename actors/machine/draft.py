@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from ...messages.entries import Entry, Progressed
 from ...messages.events import AnyEvent, Event, MessageEnded
@@ -51,9 +51,6 @@ class Wish(NamedTuple):
     turn: int
 
 
-_new_decision: Callable[[type[Decision], Any], Decision] = cast("Any", tuple).__new__
-
-
 class Draft:
     """A decision in the making."""
 
@@ -91,10 +88,6 @@ class Draft:
         """Write down what happened to calls and waves, and evolve the state by it."""
         self.entries.append(entry)
         self.state = evolve(self.state, entry)
-
-    def decided(self) -> Decision:
-        """What was written down; in half the time that a named tuple takes by itself."""
-        return _new_decision(Decision, (self.state, self.entries, self.history, self.wishes))
 
     @property
     def running(self) -> Running:

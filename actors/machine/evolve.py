@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...messages.entries import Entry, Progressed
 from ...messages.errors import JournalCorrupt
@@ -88,7 +88,6 @@ from .state import (
     Waiting,
     Words,
     earlier,
-    state_of,
 )
 from .undoing import after_rollback, chain_of
 
@@ -99,6 +98,7 @@ if TYPE_CHECKING:
     from ...messages.records import CallDone, CallRecord
 
 
+_new_state: Callable[[type[SessionState], list[Any]], SessionState] = cast("Any", tuple).__new__
 _new_delivery = Delivery.trusted
 _new_outcome = MessageOutcome.trusted
 
@@ -172,12 +172,12 @@ def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
     remembered = trim(state.remembered, event.at)
     fields[REMEMBERED] = remember(remembered, message.message_id, kept)
     if event.due_at is not None:
-        return scheduled(state_of(fields), event, event.due_at)
+        return scheduled(_new_state(SessionState, fields), event, event.due_at)
     waiting = Waiting(message, policy, event.deadline_at, expires_at, priority, position)
     if state.waiting or expires_at or priority or event.parked or type(policy) is Aside:
-        return placed(state_of(fields), waiting, parked=event.parked)
+        return placed(_new_state(SessionState, fields), waiting, parked=event.parked)
     fields[WAITING] = (waiting,)
-    return state_of(fields)
+    return _new_state(SessionState, fields)
 
 
 def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
@@ -194,7 +194,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     fields[TURN] = event.turn
     fields[WAITING] = rest
     fields[BATCH] = 0
-    return state_of(fields)
+    return _new_state(SessionState, fields)
 
 
 def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
@@ -462,7 +462,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         answers = tuple([one.message.message_id for one in running.messages])
         delivery = _delivery(state, number, delivery_id, _REPLY, reply, answers)
         fields[OUTBOX] = (*state.outbox, delivery)
-    return state_of(fields)
+    return _new_state(SessionState, fields)
 
 
 def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
@@ -482,7 +482,7 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
     fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[REMEMBERED] = remember(state.remembered, message_id, ended)
-    state = state_of(fields)
+    state = _new_state(SessionState, fields)
     if event.scheduled is not None:
         return without_scheduled(state, message_id)
     if state.covers.idle and status is MessageStatus.CANCELLED:
@@ -516,7 +516,7 @@ def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
     fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[OUTBOX] = tuple([d for d in state.outbox if d.delivery_id != delivery_id])
-    return state_of(fields)
+    return _new_state(SessionState, fields)
 
 
 def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:

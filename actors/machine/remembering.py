@@ -37,9 +37,11 @@ _GO_AT_ONCE: Final = 2
 
 def remember(known: _Known, message_id: str, message: Remembered) -> _Known:
     """These messages and one that is new, or is not any more what it was."""
+    if isinstance(known, _Layered):
+        return known.having(message_id, message)
     if len(known) < _FEW:
         return {**known, message_id: message}
-    return _Layered.of(known).having(message_id, message)
+    return _Layered(known, {}, (), len(known)).having(message_id, message)
 
 
 def trim(known: _Known, now: float) -> _Known:
@@ -49,6 +51,8 @@ def trim(known: _Known, now: float) -> _Known:
         known: the messages.
         now: in seconds since the epoch.
     """
+    if len(known) < REMEMBERED:
+        return known
     for _ in range(_GO_AT_ONCE):
         if len(known) < REMEMBERED:
             break
@@ -86,18 +90,18 @@ class _Layered(Mapping[str, "Remembered"]):
         """A mapping as one of these."""
         return mapping if isinstance(mapping, cls) else cls(mapping, {}, (), len(mapping))
 
-    @classmethod
-    def made(cls, most: _Known, changed: _Known, gone: tuple[str, ...], size: int) -> _Layered:
-        """One in which the changes lie before the rest only as long as they are few."""
-        layered = cls(most, changed, gone, size)
-        if len(changed) + len(gone) < _FEW:
-            return layered
-        return cls(dict(layered.items()), {}, (), size)
+    def _merged(self) -> _Layered:
+        """The same in one layer: the changes lie before the rest only as long as they are few."""
+        return _Layered(dict(self.items()), {}, (), self._size)
 
     def having(self, key: str, value: Remembered) -> _Layered:
         """The same with another value for a key, which may be new."""
-        size = self._size + (key not in self)
-        return self.made(self._most, {**self._changed, key: value}, self._gone, size)
+        most, changed, gone, size = self._most, self._changed, self._gone, self._size
+        if key not in changed and (key not in most or key in gone):
+            size += 1
+        changed = {**changed, key: value}
+        layered = _Layered(most, changed, gone, size)
+        return layered if len(changed) + len(gone) < _FEW else layered._merged()
 
     def without(self, key: str) -> _Layered:
         """The same without a key that it has."""
@@ -105,7 +109,8 @@ class _Layered(Mapping[str, "Remembered"]):
         gone = self._gone
         if key in self._most and key not in gone:
             gone = (*gone, key)
-        return self.made(self._most, changed, gone, self._size - 1)
+        layered = _Layered(self._most, changed, gone, self._size - 1)
+        return layered if len(changed) + len(gone) < _FEW else layered._merged()
 
     # Not those of ``Mapping``: they raise and catch a KeyError for what is not there, several times
     # in every turn.

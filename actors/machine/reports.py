@@ -225,10 +225,11 @@ def open_(draft: Draft, command: Open) -> None:
 
 def end_delivery(draft: Draft, done: DeliveryDone) -> None:
     """The channel took a delivery, or it was given up."""
-    if any(delivery.delivery_id == done.delivery_id for delivery in draft.state.outbox):
-        draft.emit(
-            DeliveryEnded, delivery_id=done.delivery_id, status=done.status, detail=done.detail
-        )
+    _, delivery_id, status, detail = done
+    for delivery in draft.state.outbox:
+        if delivery.delivery_id == delivery_id:
+            draft.emit(DeliveryEnded, delivery_id=delivery_id, status=status, detail=detail)
+            return
 
 
 def stale(draft: Draft, command: Command) -> None:

@@ -411,11 +411,6 @@ _PLACES: Final = {name: place for place, name in enumerate(SessionState._fields)
 ) = _PLACES.values()
 
 
-def state_of(fields: list[Any]) -> SessionState:
-    """The state of these fields, in their order."""
-    return _new(SessionState, fields)
-
-
 def view_of(state: SessionState) -> SessionView:
     """The state as choosers and hooks may see it."""
     running = state.running

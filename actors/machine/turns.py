@@ -8,6 +8,7 @@ from ...messages.entries import Progressed
 from ...messages.events import (
     CancellationHandled,
     ExecutionCancelled,
+    MessageEnded,
     StopRequested,
     TurnEnded,
     TurnStarted,
@@ -51,10 +52,14 @@ def next_turn(draft: Draft) -> None:
 def begin(draft: Draft, messages: tuple[Waiting, ...]) -> None:
     """Start a turn on these of the waiting messages."""
     rules = draft.rules
+    if len(messages) == 1:  # as most turns are
+        ids: tuple[str, ...] = (messages[0].message.message_id,)
+    else:
+        ids = tuple([w.message.message_id for w in by_admission(messages)])
     draft.emit(
         TurnStarted,
         draft.state.turn + 1,
-        message_ids=tuple([w.message.message_id for w in by_admission(messages)]),
+        message_ids=ids,
         version=rules.version,
         deadline_at=None if rules.turn_deadline is None else draft.at + rules.turn_deadline,
     )
@@ -103,7 +108,7 @@ def finish(draft: Draft, reply: Reply) -> None:
         delivery_id=None if says_nothing else draft.delivery_id(),
     )
     for waiting in messages:
-        draft.end_message(waiting.message.message_id, _ANSWERED, turn=turn)
+        draft.emit(MessageEnded, turn, message_id=waiting.message.message_id, status=_ANSWERED)
     next_turn(draft)
 
 
