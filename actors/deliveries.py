@@ -165,11 +165,26 @@ class Deliveries(OutboundActor):
         return error
 
     async def _try(self, delivery: Delivery) -> str:
-        """Deliver once; the error in words, or nothing."""
+        """Deliver once, in contextvars of its own; the error in words, or nothing."""
+        attempt = _Attempt(self._deliver, delivery)
+        context = copy_context()
+        work = attempt.run()
+        try:
+            waits_for = context.run(work.send, None)
+        except StopIteration:
+            # It did not have to wait, as most do not.
+            return attempt.in_words()
+        return await self._wait_for(Inline(work, context, self._loop, waits_for), attempt)
+
+    async def _wait_for(self, inline: Inline, attempt: _Attempt) -> str:
+        """Wait for an attempt, as long as one may take, and not in the place of others."""
         worker = asyncio.current_task(self._loop)
         before = worker.cancelling() if worker is not None else 0
+        self._give_place()
         try:
-            await self._hand_over(_Attempt(self._deliver, delivery))
+            async with asyncio.timeout(self._rules.timeout):
+                await inline
+                attempt.check()
         except asyncio.CancelledError as error:
             if worker is not None and worker.cancelling() > before:
                 raise
@@ -177,20 +192,6 @@ class Deliveries(OutboundActor):
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
             return in_words(error)
         return ""
-
-    async def _hand_over(self, attempt: _Attempt) -> None:
-        """Call ``deliver``, in contextvars of its own; a clock only runs if it has to wait."""
-        context = copy_context()
-        work = attempt.run()
-        try:
-            waits_for = context.run(work.send, None)
-        except StopIteration:
-            attempt.check()
-            return
-        self._give_place()
-        async with asyncio.timeout(self._rules.timeout):
-            await Inline(work, context, self._loop, waits_for)
-            attempt.check()
 
 
 class _Attempt:
@@ -212,6 +213,16 @@ class _Attempt:
                 await taken
         except BaseException as error:  # noqa: BLE001 - raised by check()
             self._error = error
+
+    def in_words(self) -> str:
+        """What ``deliver`` raised, in words, or nothing."""
+        if self._error is None:
+            return ""
+        try:
+            self.check()
+        except BaseException as error:  # noqa: BLE001 - it is what is told
+            return in_words(error)
+        return ""
 
     def check(self) -> None:
         """Raise what ``deliver`` raised."""
