@@ -35,6 +35,7 @@ from .journal.base import LastingJournal, RetainingJournal, SchedulingJournal
 from .journal.memory import MemoryJournal
 from .messages.errors import InvalidSetting, SystemFailed
 from .messages.ids import SessionKey
+from .messages.making import maker
 from .messages.message import SessionMessage, UserMessage
 from .messages.policies import POLICIES, AfterWave, Debounce, Retention
 from .messages.reasons import Overflow
@@ -389,11 +390,12 @@ class ActorSystem(SystemFace):
         )
         histories = self._histories = Histories(self._journal.history)
         delivers = self._deliver is not None
+        hand, hand_over = outbound.place.hand, maker(HandOver)
 
         def deliver(key: SessionKey, delivery: Delivery) -> None:
             if delivers:
                 try:
-                    outbound.place.hand(HandOver(key, delivery))
+                    hand(hand_over((key, delivery)))
                 except pykka.ActorDeadError:
                     logger.debug("delivery {} stays in the outbox", delivery.delivery_id)
 

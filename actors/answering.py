@@ -26,6 +26,7 @@ from ..messages.errors import (
     WavebreakError,
     corrupt,
 )
+from ..messages.making import maker
 from ..messages.message import note_receipt
 from ..messages.policies import INTERRUPTING, POLICIES, Aside, Enqueue, Policy
 from ..messages.reasons import TurnOutcome
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from .steps import Step
 
 
+_new_send = maker(Send)
 _FAILED: Final = Status.FAILED  # looked up once: it is asked for at every question
 
 DECIDES_WITHIN = 10.0
@@ -222,8 +224,8 @@ class AnsweringActor(RecordedActor):
             return
         note_receipt(message, now)
         deadline_at = None if request.deadline is None else now + request.deadline
-        command = Send(
-            now, stamp, message, policy, deadline_at, request.fingerprint, request.priority
+        command = _new_send(
+            (now, stamp, message, policy, deadline_at, request.fingerprint, request.priority)
         )
         try:
             request.receipt.duplicate = not self._apply(command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from loguru import logger
 
 from ..messages.commands import DeliveryDone
+from ..messages.making import maker
 from ..messages.reasons import DeliveryStatus
 from .actor import AsyncioActor
 from .standing import Standing
@@ -41,6 +42,8 @@ class DeliveryRules(NamedTuple):
 
 
 _DELIVERED: Final = DeliveryStatus.DELIVERED  # looked up once, for every delivery
+
+_new_done = maker(DeliveryDone)
 
 _LAST = 1.0
 """Seconds that ``deliver`` has to end in when it was cancelled."""
@@ -186,8 +189,9 @@ class OutboundActor(AsyncioActor, ABC):
             status = DeliveryStatus.DEAD_LETTERED
             self._given_up(key, delivery, error)
             self._outbound.note_given_up(key)
-        done = DeliveryDone(self._now(), delivery.delivery_id, status, error)
-        self._delivered[done.delivery_id] = key, done
+        delivery_id = delivery.delivery_id
+        done = _new_done((self._now(), delivery_id, status, error))
+        self._delivered[delivery_id] = key, done
         if len(self._delivered) > _REMEMBERED:
             del self._delivered[next(iter(self._delivered))]
         self._report(key, done)

@@ -11,6 +11,7 @@ import pykka
 from pydantic_core import to_json
 
 from ..messages.errors import WavebreakError
+from ..messages.making import maker
 from ..messages.message import Reply
 from ..messages.policies import Now, Rollback
 from ..messages.reasons import Reason
@@ -227,7 +228,7 @@ class RuntimeActor(AsyncioActor):
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
             end = self._actor_ended_by(error)
         else:
-            end = AgentEnd(reply, control.how is not None, None)
+            end = _new_end((reply, control.how is not None, None))
         finally:
             self._actor_agent_runs = current.active = False
         control.agent_ended()
@@ -306,7 +307,7 @@ async def _outrun() -> None:
         await asyncio.sleep(0)
 
 
-_new_reply = Reply.trusted
+_new_reply, _new_end = Reply.trusted, maker(AgentEnd)
 
 
 def _as_reply(result: object) -> Reply:

@@ -34,6 +34,7 @@ from ..messages.events import (
     TurnStarted,
 )
 from ..messages.ids import Fence
+from ..messages.making import maker
 from ..messages.policies import Now
 from ..messages.reasons import Reason, TurnOutcome
 from .answering import AnsweringActor
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 
 # Looked up once: they are asked for at every end of a turn.
 _FINISHED, _INTERRUPTED = TurnOutcome.FINISHED, TurnOutcome.INTERRUPTED
+
+_new_input, _new_fence = maker(TurnInput), maker(Fence)
 
 
 class SessionActor(SchedulingActor):
@@ -257,7 +260,7 @@ class SessionActor(SchedulingActor):
         running = state.running
         if running is None or running.number != event.turn:
             return
-        fence = Fence(state.epoch, running.number, running.attempt)
+        fence = _new_fence((state.epoch, running.number, running.attempt))
         control = self._control = RuntimeControl(fence, self.actor_inbox, self, self._services.now)
         again = isinstance(event, TurnRestarted)
         seen: PartialResults | None = None
@@ -268,19 +271,21 @@ class SessionActor(SchedulingActor):
             records = records_of(running.log, running.senders)
             seen = partial_results(running, records, state.previous, Reason.CRASHED, None)
         self._messages = tuple([waiting.message for waiting in running.messages])
-        given = TurnInput(
-            self._key,
-            state.uid,
-            running.number,
-            running.attempt,
-            self._messages,
-            running.senders,
-            state.previous,
-            state.saved,
-            running.log,
-            self,
-            self._shown,
-            seen,
+        given = _new_input(
+            (
+                self._key,
+                state.uid,
+                running.number,
+                running.attempt,
+                self._messages,
+                running.senders,
+                state.previous,
+                state.saved,
+                running.log,
+                self,
+                self._shown,
+                seen,
+            )
         )
         delay = event.delay if isinstance(event, TurnRestarted) else 0.0
         self._services.start_runtime(given, control, delay)

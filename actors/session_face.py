@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from ..messages.errors import InvalidMessage
+from ..messages.making import maker
 from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserMessage
 from ..messages.numbers import LARGEST
 from ..messages.policies import POLICIES, AfterWave, Now
@@ -117,7 +118,7 @@ class Receipt:
         Raises:
             WouldDeadlock: when waited for inside a turn of the same session.
         """
-        return self._session.outcome(self.message_id)
+        return self._session._outcome(self.message_id)  # noqa: SLF001 - as its method
 
 
 class Session(BacklogFace):
@@ -201,7 +202,9 @@ class Session(BacklogFace):
         accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
         if policy is None:
             policy = self._policy
-        request = SendRequest(message, policy, deadline, fingerprint, receipt, accepted, priority)
+        request = _new_request(
+            (message, policy, deadline, fingerprint, receipt, accepted, priority)
+        )
         # Put, and not handed over: a stop that is told in the same breath covers it.
         self._gate.put(self.key, Envelope(request))
         return accepted
@@ -307,8 +310,12 @@ class Session(BacklogFace):
             WouldDeadlock: when waited for inside a turn of the same session.
         """
         check_id("message_id", message_id)
-        outcome = OutcomeFuture(self.key, self._gate.loop)
-        self._gate.hand(self.key, OutcomeRequest(message_id, outcome))
+        return self._outcome(message_id)
+
+    def _outcome(self, message_id: str) -> Future[MessageOutcome]:
+        key, gate = self.key, self._gate
+        outcome = OutcomeFuture(key, gate.loop)
+        gate.hand(key, _new_question((message_id, outcome)))
         return outcome
 
     def stop(
@@ -458,6 +465,7 @@ class Session(BacklogFace):
 
 
 _new_message = UserMessage.trusted
+_new_request, _new_question = maker(SendRequest), maker(OutcomeRequest)
 
 
 def _user_message(

@@ -21,6 +21,7 @@ from ..actors.runtime import Abandon
 from ..actors.standing import Standing
 from ..actors.turn_engine import TurnEngine
 from ..messages.commands import RuntimeExit
+from ..messages.making import maker
 from ..messages.policies import Now
 from ..messages.reasons import Reason
 from .bulletin import Readers
@@ -191,6 +192,9 @@ class Runtimes:
         for child in (*self.children.values(), *self.abandoned):
             if child.over is not None:
                 child.over()
+
+
+_new_exit = maker(RuntimeExit)
 
 
 class RuntimeSupervisor(AsyncioActor):
@@ -418,16 +422,18 @@ class RuntimeSupervisor(AsyncioActor):
             if crashed
             else None
         )
-        return RuntimeExit(
-            self._environment.now(),
-            child.control.fence,
-            end.reply if end is not None else None,
-            error is None and (end is None or end.interrupted),
-            in_words(error) if error is not None else "",
-            crashed,
-            retry_after,
-            engine.progress() if engine is not None else None,
-            engine.total_waves if engine is not None else None,
+        return _new_exit(
+            (
+                self._environment.now(),
+                child.control.fence,
+                end.reply if end is not None else None,
+                error is None and (end is None or end.interrupted),
+                in_words(error) if error is not None else "",
+                crashed,
+                retry_after,
+                engine.progress() if engine is not None else None,
+                engine.total_waves if engine is not None else None,
+            )
         )
 
     def _is_crash(self, error: BaseException) -> bool:

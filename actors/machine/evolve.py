@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ...messages.entries import Entry, Progressed
 from ...messages.errors import JournalCorrupt
@@ -34,6 +34,7 @@ from ...messages.events import (
     TurnStarted,
     WindowExtended,
 )
+from ...messages.making import maker
 from ...messages.message import Delivery, MessageOutcome, Reply
 from ...messages.policies import AfterWave, Aside, Now, Rollback, fences
 from ...messages.reasons import (
@@ -98,7 +99,8 @@ if TYPE_CHECKING:
     from ...messages.records import CallDone, CallRecord
 
 
-_new_state: Callable[[type[SessionState], list[Any]], SessionState] = cast("Any", tuple).__new__
+_new_state, _new_waiting, _new_remembered = maker(SessionState), maker(Waiting), maker(Remembered)
+_new_ended = maker(Ended)
 _new_delivery = Delivery.trusted
 _new_outcome = MessageOutcome.trusted
 
@@ -172,12 +174,14 @@ def _accepted(state: SessionState, event: MessageAccepted) -> SessionState:
     remembered = trim(state.remembered, event.at)
     fields[REMEMBERED] = remember(remembered, message.message_id, kept)
     if event.due_at is not None:
-        return scheduled(_new_state(SessionState, fields), event, event.due_at)
-    waiting = Waiting(message, policy, event.deadline_at, expires_at, priority, position)
+        return scheduled(_new_state(fields), event, event.due_at)
+    waiting = _new_waiting(
+        (message, policy, event.deadline_at, expires_at, priority, position, False)
+    )
     if state.waiting or expires_at or priority or event.parked or type(policy) is Aside:
-        return placed(_new_state(SessionState, fields), waiting, parked=event.parked)
+        return placed(_new_state(fields), waiting, parked=event.parked)
     fields[WAITING] = (waiting,)
-    return _new_state(SessionState, fields)
+    return _new_state(fields)
 
 
 def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
@@ -194,7 +198,7 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
     fields[TURN] = event.turn
     fields[WAITING] = rest
     fields[BATCH] = 0
-    return _new_state(SessionState, fields)
+    return _new_state(fields)
 
 
 def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
@@ -437,7 +441,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
     if state.status is not _CLOSING:
         fields[STATUS] = _IDLE
     fields[PREVIOUS] = event.partial_results
-    fields[ENDED] = Ended(number, outcome, event.detail)
+    fields[ENDED] = _new_ended((number, outcome, event.detail))
     if outcome is _INTERRUPTED:
         # After an interruption all that is unanswered becomes one turn; after a shutdown only
         # the turn itself comes back as one.
@@ -462,7 +466,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         answers = tuple([one.message.message_id for one in running.messages])
         delivery = _delivery(state, number, delivery_id, _REPLY, reply, answers)
         fields[OUTBOX] = (*state.outbox, delivery)
-    return _new_state(SessionState, fields)
+    return _new_state(fields)
 
 
 def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
@@ -478,11 +482,11 @@ def _message_ended(state: SessionState, event: MessageEnded) -> SessionState:
         }
     )
     kept = state.remembered.get(message_id)
-    ended = Remembered(kept.fingerprint if kept else "", outcome, event.at)
+    ended = _new_remembered((kept.fingerprint if kept else "", outcome, event.at))
     fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[REMEMBERED] = remember(state.remembered, message_id, ended)
-    state = _new_state(SessionState, fields)
+    state = _new_state(fields)
     if event.scheduled is not None:
         return without_scheduled(state, message_id)
     if state.covers.idle and status is MessageStatus.CANCELLED:
@@ -516,7 +520,7 @@ def _delivery_ended(state: SessionState, event: DeliveryEnded) -> SessionState:
     fields: list[Any] = list(state)
     fields[POSITION] += 1
     fields[OUTBOX] = tuple([d for d in state.outbox if d.delivery_id != delivery_id])
-    return _new_state(SessionState, fields)
+    return _new_state(fields)
 
 
 def _deleted(state: SessionState, _event: SessionDeleted) -> SessionState:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from ...messages.commands import Progress
 from ...messages.entries import Progressed
 from ...messages.events import DeliveryEnded, Said, Saved, SessionOpened, StepEnded, TurnRestarted
+from ...messages.making import maker
 from ...messages.reasons import CallStatus, Reason
 from .bounds import expire
 from .history import is_unsettled, late_end, turn_of
@@ -14,8 +15,6 @@ from .state import Status
 from .turns import end_open_calls, end_stopped, fail, finish, next_turn, undo_next
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ...messages.commands import (
         Command,
         DeliveryDone,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN = CallStatus.UNKNOWN  # looked up once: it is asked for at every call
-_new: Callable[[type[Progressed], tuple[Any, ...]], Progressed] = cast("Any", tuple).__new__
+_new_entry = maker(Progressed)
 RECOVERED: Final = "the session was recovered"
 
 
@@ -68,7 +67,7 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
         if end.status is _UNKNOWN or end.late:
             return None
     position = state.position
-    entry: Progressed = _new(Progressed, (position + 1, at, fence, done, wave_done, wave, calls))
+    entry = _new_entry((position + 1, at, fence, done, wave_done, wave, calls))
     position += len(done) + bool(wave_done) + bool(wave)
     return state.got_further(position, running.with_progress(entry)), entry
 

@@ -7,7 +7,7 @@ folded once. Time and the results of user functions come in with the command.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...messages.commands import (
     AsideDone,
@@ -35,6 +35,7 @@ from ...messages.commands import (
     UndoTurn,
     Withdraw,
 )
+from ...messages.making import maker
 from ...messages.policies import AfterWave, Aside, Collect, Enqueue, Now, Reject, Rollback, Steer
 from .backlog import edit, refuse_resume, resume, take, withdraw
 from .beside import end_aside
@@ -161,8 +162,7 @@ def decide(state: SessionState, command: Command, rules: Rules, streamed: str = 
     row = TABLE[type(command.policy) if isinstance(command, Send) else type(command)]
     clause: Callable[[Draft, Any], None] = row[_COLUMN[state.status]]
     clause(draft, command)
-    return _new(Decision, (draft.state, draft.entries, draft.history, draft.wishes))
+    return _decision((draft.state, draft.entries, draft.history, draft.wishes))
 
 
-_new: Callable[[type[Decision], tuple[Any, ...]], Decision] = cast("Any", tuple).__new__
-"""In half the time that a named tuple takes by itself."""
+_decision = maker(Decision)
