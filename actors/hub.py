@@ -96,11 +96,8 @@ class EventHub:
         self._handlers: dict[type[Event], list[Callable[[Any], Awaitable[None] | None]]] = {}
         self._queue: deque[tuple[Callable[[Any], Awaitable[None] | None], Event]] = deque()
         self._worker: asyncio.Task[None] | None = None
-
-    @property
-    def watched(self) -> bool:
-        """Whether anybody would see an event."""
-        return bool(self._streams or self._handlers)
+        self.watched = False
+        """Whether anybody would see an event; a session asks for that at all that happens."""
 
     @property
     def subscribers(self) -> int:
@@ -111,6 +108,7 @@ class EventHub:
         """A stream of the events of session ``key``, or of all sessions."""
         stream = EventStream(self, key)
         self._streams.setdefault(key, []).append(stream)
+        self.watched = True
         return stream
 
     def unsubscribe(self, stream: EventStream, key: SessionKey | None) -> None:
@@ -120,10 +118,12 @@ class EventHub:
             streams.remove(stream)
             if not streams:
                 del self._streams[key]
+                self.watched = bool(self._streams or self._handlers)
 
     def on(self, kind: type[E], handler: Callable[[E], Awaitable[None] | None]) -> None:
         """Call ``handler`` with every event of class ``kind`` or a subclass, in order."""
         self._handlers.setdefault(kind, []).append(handler)
+        self.watched = True
 
     def publish(self, key: SessionKey, event: Event) -> None:
         """Hand an event of session ``key`` to all who want it."""

@@ -192,21 +192,24 @@ class Session(BacklogFace):
             MessageRejected: a turn runs, and the policy is ``Reject``.
         """
         message = self._message(content, sender, attachments, metadata, message_id)
-        check_policy(policy)
-        _check_deadline(deadline)
+        if policy is not None:
+            check_policy(policy)
+        if deadline is not None:
+            _check_deadline(deadline)
         if priority:
             _check_priority(priority)
         plain = isinstance(content, str) and not message_id
         fingerprint = "" if plain else _fingerprint(message)
+        key, gate = self.key, self._gate
         receipt = Receipt(self, message.message_id)
-        accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
+        accepted: Future[Receipt] = SessionFuture(key, gate.loop)
         if policy is None:
             policy = self._policy
         request = _new_request(
             (message, policy, deadline, fingerprint, receipt, accepted, priority)
         )
         # Put, and not handed over: a stop that is told in the same breath covers it.
-        self._gate.put(self.key, Envelope(request))
+        gate.put(key, Envelope(request))
         return accepted
 
     def send_later(

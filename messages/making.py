@@ -18,5 +18,5 @@ def maker(kind: type[T]) -> Callable[[Iterable[Any]], T]:
     looks whether the fields are as many as there are, so it is for what is made in one place, in
     every turn or more often.
     """
-    make: Any = partial(tuple.__new__, kind)
-    return cast("Callable[[Iterable[Any]], T]", make)
+    new: Any = cast("Any", tuple).__new__
+    return cast("Callable[[Iterable[Any]], T]", partial(new, kind))

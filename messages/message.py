@@ -67,7 +67,7 @@ def note_receipt(message: SessionMessage, at: float) -> None:
     In place, although it is frozen: it is what is still made, and a copy takes 0.5 µs.
     """
     if not message.received_at:
-        message.__dict__["received_at"] = at
+        vars(message)["received_at"] = at
 
 
 class UserMessage(SessionMessage):
