@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..messages.entries import Progressed, rows_of
 from ..messages.events import Said, StepEnded
 from ..messages.reasons import CallStatus, Effect
-from ..messages.records import CallError, CallRecord, PartialResults
+from ..messages.records import CallError, CallRecord
 from ..tools.call import equality_of
 
 if TYPE_CHECKING:
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 
     from ..messages.entries import Entry, Line
     from ..messages.ids import IdempotencyKey
-    from ..messages.message import Reply
-    from ..messages.reasons import Reason
+    from ..messages.records import PartialResults
     from ..tools.call import ToolCall
-    from .machine.state import Running
 
 
 _EFFECTS = {str(effect): effect for effect in Effect}
 _STATUSES = {str(status): status for status in CallStatus}
-_NOTHING_LEFT = PartialResults()
 _OF_CALLS = (bytes, Progressed)
 
 
@@ -98,49 +95,6 @@ def records_of(
                 yield record_of(started, end[0], fence, at, end[1], senders)
 
 
-def partial_results(
-    running: Running,
-    records: Iterable[CallRecord],
-    previous: PartialResults | None,
-    reason: Reason,
-    draft: Reply | None,
-) -> PartialResults:
-    """What an unfinished turn leaves to the next one, on top of the chain before it.
-
-    A call that was answered from an earlier one is left out where that one is there already: each
-    completed call answers once, however often it was passed on. Of an unknown one that was
-    answered late, the result is kept.
-
-    Args:
-        running: the turn.
-        records: those of its calls.
-        previous: what the chain before it left.
-        reason: why it ends.
-        draft: the reply that it would have given.
-    """
-    before = previous or _NOTHING_LEFT
-    calls = {record.origin: record for record in before.calls}
-    for record in records:
-        origin = record.origin
-        kept = calls.get(origin)
-        if kept is None:
-            if not _is_unused(record):
-                calls[origin] = record
-        elif _answers(record) and not _answers(kept):
-            end = {"status": record.status, "result": record.result, "error": None}
-            calls[origin] = kept.model_copy(update={**end, "ended_at": record.ended_at})
-    said = [one.text for one in running.log if not isinstance(one, bytes) and isinstance(one, Said)]
-    return PartialResults.trusted(
-        {
-            "calls": tuple(calls.values()),
-            "said": (*before.said, *said),
-            "draft": draft or before.draft,
-            "state": before.state if running.saved is None else running.saved,
-            "reason": reason,
-        }
-    )
-
-
 class Answer(NamedTuple):
     """What the ledger says to a call: a record that answers it, or an old key to start it with."""
 
@@ -197,7 +151,7 @@ class Ledger:
         if log:
             done = tuple(records_of(log, self._senders))
             self._take_over(log, done)
-        used = {r.answered_from for r in done if r.answered_from and not _is_unused(r)}
+        used = {r.answered_from for r in done if r.answered_from and not is_unused(r)}
         self._carried = _by_key(
             r for r in earlier if r.status is CallStatus.COMPLETED and r.origin not in used
         )
@@ -244,7 +198,7 @@ class Ledger:
         call: ToolCall[Any],
         now: float,
     ) -> Answer:
-        if _is_unused(record):
+        if is_unused(record):
             return self._of_before(key, unknown, call, now)
         live = next((r for r in unknown if r.call_id == record.origin), None)
         if live is None and record.status is CallStatus.UNKNOWN:
@@ -278,7 +232,7 @@ class Ledger:
                 continue  # that answers its own place only
             if _key(record) != key or self._is_given_away(record, call):
                 continue
-            if not _answers(record) or (not call.is_fresh and record.senders == self._senders):
+            if not answers(record) or (not call.is_fresh and record.senders == self._senders):
                 return record
         return None
 
@@ -356,23 +310,24 @@ def _requests(records: Iterable[CallRecord]) -> Collection[CallRecord]:
             # What is made anew has its place from then on: another may have answered in its stead.
             requests.pop(name, None)
             requests[name] = record
-        elif not _answers(before) and record.status is not CallStatus.SKIPPED:
+        elif not answers(before) and record.status is not CallStatus.SKIPPED:
             requests[name] = record
     return requests.values()
 
 
-def _answers(record: CallRecord) -> bool:
+def answers(record: CallRecord) -> bool:
+    """Whether a call's result can answer an equal one."""
     return record.status is CallStatus.COMPLETED
 
 
-def _is_unused(record: CallRecord) -> bool:
+def is_unused(record: CallRecord) -> bool:
     """Whether it was to be answered from an earlier call, and the attempt died before it was."""
     return record.status is CallStatus.SKIPPED and record.answered_from is not None
 
 
 def _uses_up(record: CallRecord, call: ToolCall[Any]) -> bool:
     """Whether the record's result, or its key, is for one call only."""
-    return _answers(record) or call.is_again or record.effect is Effect.IDEMPOTENT
+    return answers(record) or call.is_again or record.effect is Effect.IDEMPOTENT
 
 
 def _is_made_anew(record: CallRecord) -> bool:

@@ -34,7 +34,7 @@ from ..messages.policies import Chooser, Policy
 from ..messages.reasons import Reason
 from .actor import AsyncioActor, Lifecycle
 from .exit import NORMAL, Exit
-from .ledger import partial_results, records_of
+from .left_over import partial_results
 from .machine.courtesy import notice_due
 from .machine.draft import Decision
 from .machine.evolve import fold
@@ -308,8 +308,7 @@ class RecordedActor(AsyncioActor):
             done = Progressed(0, further.at, fence, further.done, further.wave_done)
             running = running.with_progress(done)
         reason = running.stop.reason if running.stop is not None else Reason.CRASHED
-        records = records_of(running.log, running.senders)
-        return partial_results(running, records, self.state.previous, reason, None)
+        return partial_results(running, self.state.previous, reason, None)
 
     # --- decide, append, evolve, carry out ---
 

@@ -42,7 +42,7 @@ from .backlog import BacklogActor
 from .control import RuntimeControl
 from .deleting import DeletingActor, Hook
 from .exit import NORMAL, Exit
-from .ledger import partial_results, records_of
+from .left_over import partial_results
 from .machine.history import unanswered
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
@@ -268,8 +268,7 @@ class SessionActor(SchedulingActor):
             self._shown = ""
         elif event.version != running.version:
             # Other code makes other calls: what it does not ask for is not lost on it.
-            records = records_of(running.log, running.senders)
-            seen = partial_results(running, records, state.previous, Reason.CRASHED, None)
+            seen = partial_results(running, state.previous, Reason.CRASHED, None)
         self._messages = tuple([waiting.message for waiting in running.messages])
         given = _new_input(
             (

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ...messages.events import SessionDeleted, TurnEnded
 from ...messages.policies import Now
 from ...messages.reasons import Backlog, MessageStatus, Reason, TurnOutcome
-from ..ledger import records_of
 from .turns import end_all, request_stop, tell_cancelled
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ def delete(draft: Draft, command: Delete) -> None:
     if running is not None:
         how = Now(grace=command.grace)
         request_stop(draft, how, Reason.DELETED, backlog=Backlog.DROP)
-        records = records_of(running.log, running.senders)
-        tell_cancelled(draft, running, records, Reason.DELETED, None)
+        tell_cancelled(draft, running, Reason.DELETED, None)
         draft.emit(
             TurnEnded,
             running.number,

@@ -59,7 +59,7 @@ from .folds import (
     without,
     without_scheduled,
 )
-from .history import heard, is_unsettled, late_end, turn_of, unfinished
+from .history import heard, interrupted, is_unsettled, late_end, turn_of
 from .queue import by_admission, come_back, expiry, split, steered_first
 from .remembering import remember, trim
 from .state import (
@@ -449,7 +449,7 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         waiting = (*come_back(running.messages), *waiting)
         fields[WAITING] = waiting if alone else by_admission(waiting)
         fields[BATCH] = len(running.messages) if alone else len(waiting)
-        fields[UNSETTLED] = (*state.unsettled, *unfinished(running, state.unsettled, event))
+        fields[UNSETTLED] = interrupted(running, state.unsettled, event)
     else:
         fields[UNSETTLED] = ()
         if waiting:

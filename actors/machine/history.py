@@ -7,7 +7,7 @@ in the history once, and behind it what became of it. Until then they are ``stat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeGuard, overload
+from typing import TYPE_CHECKING, Final, TypeGuard, cast, overload
 
 from pydantic_core import to_json
 
@@ -124,6 +124,8 @@ def _new_messages(running: Running, known: Sequence[HistoryEntry]) -> int:
 
 def _ids_of(known: Sequence[HistoryEntry]) -> Collection[str]:
     """The messages that are known."""
+    if isinstance(known, InterruptedHistory):
+        return known.message_ids
     return {e.message.message_id for e in known if e.message is not None} if known else ()
 
 
@@ -178,6 +180,65 @@ def unfinished(
     return entries
 
 
+def interrupted(
+    running: Running, known: Sequence[HistoryEntry], event: TurnEnded
+) -> Sequence[HistoryEntry]:
+    """What is known of a chain when one more turn of it was interrupted."""
+    known = tuple(known)
+    if event.streamed or running.words.heard is not None or not _is_all_calls(running.log):
+        return (*known, *unfinished(running, known, event))
+    return InterruptedHistory(running, known, event)
+
+
+class InterruptedHistory(Sequence[HistoryEntry]):
+    """What is known of a chain behind a plain turn, made when somebody reads it.
+
+    The user waits for what is decided when a turn is interrupted; nobody reads this before the
+    chain ends, and of a journal in memory mostly nobody ever does.
+    """
+
+    __slots__ = ("_event", "_known", "_length", "_made", "_running")
+
+    def __init__(self, running: Running, known: tuple[HistoryEntry, ...], event: TurnEnded) -> None:
+        self._running = running
+        self._known = known
+        self._event = event
+        self._length = len(known) + _new_messages(running, known) + bool(running.log) + 1
+        self._made: tuple[HistoryEntry, ...] | None = None
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        """Its messages."""
+        ids = [waiting.message.message_id for waiting in self._running.messages]
+        return {*_ids_of(self._known), *ids} if self._known else ids
+
+    def _entries(self) -> tuple[HistoryEntry, ...]:
+        if self._made is None:
+            known = self._known
+            self._made = (*known, *unfinished(self._running, known, self._event))
+        return self._made
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> HistoryEntry: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[HistoryEntry]: ...
+    def __getitem__(self, place: int | slice) -> HistoryEntry | Sequence[HistoryEntry]:
+        return self._entries()[place]
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        return iter(self._entries())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return self._entries() == tuple(cast("Sequence[object]", other))
+
+    __hash__ = None  # type: ignore[assignment]  # as what it consists of
+
+
 _TOLD = frozenset({HistoryKind.SAID, HistoryKind.COURTESY})
 
 
@@ -228,7 +289,7 @@ def unanswered(state: SessionState, streamed: str, at: float) -> tuple[HistoryEn
     """What is not in the journal's history yet, as it stands: the running turn and its chain."""
     running, known = state.running, state.unsettled
     if running is None:
-        return known
+        return tuple(known)
     return (*known, *so_far(running, known, streamed, at))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import AfterValidator
 
 from ...messages.entries import Entry, Logged, Progressed, completed_by, entry_of
 from ...messages.events import Event, TurnStarted
@@ -14,7 +16,7 @@ from ...messages.ids import CallId, Fence, SessionKey
 from ...messages.making import maker
 from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import Debounce, Policy, Way, fences
-from ...messages.reasons import Backlog, Overflow, Reason, TurnOutcome
+from ...messages.reasons import Backlog, CallStatus, Overflow, Reason, TurnOutcome
 from ...messages.records import CallRecord, CallStarted, PartialResults
 from ...messages.view import ScheduledMessage, SessionView
 
@@ -170,6 +172,8 @@ class Running(NamedTuple):
         began_at: when the turn was started, in seconds since the epoch.
         version: the agent's, when the turn was started.
         wave_done: the last wave of this attempt of which every call has ended, or 0.
+        completions: how many calls have completed, as long as none was answered from another one;
+            see :attr:`completed`.
     """
 
     number: int
@@ -185,6 +189,7 @@ class Running(NamedTuple):
     began_at: float = 0.0
     version: str = ""
     wave_done: int = 0
+    completions: int | None = None
 
     @staticmethod
     def begun(
@@ -192,7 +197,7 @@ class Running(NamedTuple):
     ) -> Running:
         """The turn that ``event`` starts; in half the time that the class itself takes."""
         values = event.turn, 1, messages, deadline_at, (), 0, None, None, event.deadline_at
-        return _new_running((*values, _NO_WORDS, event.at, event.version, 0))
+        return _new_running((*values, _NO_WORDS, event.at, event.version, 0, 0))
 
     def with_progress(self, entry: Progressed) -> Running:
         """The same turn, further by ``entry``; not by ``_replace``, which takes twice as long."""
@@ -202,6 +207,13 @@ class Running(NamedTuple):
             fields[_WAVE] = entry.wave
         if entry.wave_done:
             fields[_WAVE_DONE] = entry.wave_done
+        completions = self.completions
+        for end in entry.done:
+            if completions is None or end.answered_from is not None:
+                completions = None
+                break
+            completions += end.status is _COMPLETED
+        fields[_COMPLETIONS] = completions
         return _new_running(fields)
 
     def _latest_first(self) -> Iterator[Entry]:
@@ -235,6 +247,8 @@ class Running(NamedTuple):
     @property
     def completed(self) -> int:
         """How many calls have completed so far; one that answered a later attempt counts once."""
+        if self.completions is not None:
+            return self.completions  # nothing has to be decoded for that
         lines = [line for line in self.log if isinstance(line, bytes)]
         return len({call_id for line in lines for call_id in completed_by(line)})
 
@@ -320,7 +334,7 @@ class SessionState(NamedTuple):
     asides: tuple[Waiting, ...] = ()
     expires_at: float | None = None
     ended: Ended | None = None
-    unsettled: tuple[HistoryEntry, ...] = ()
+    unsettled: Annotated[Sequence[HistoryEntry], AfterValidator(tuple)] = ()
     floor: int = 0
     scheduled: tuple[Scheduled, ...] = ()
 
@@ -377,9 +391,12 @@ def begun(key: SessionKey, floor: int) -> SessionState:
 
 
 _new = maker(SessionState)
+_COMPLETED: Final = CallStatus.COMPLETED  # looked up once: it is asked for at every call
 _NO_WORDS: Final = Words()
 _new_running = maker(Running)
-_LOG, _WAVE, _WAVE_DONE = map(Running._fields.index, ("log", "wave", "wave_done"))
+_LOG, _WAVE, _WAVE_DONE, _COMPLETIONS = map(
+    Running._fields.index, ("log", "wave", "wave_done", "completions")
+)
 _PLACES: Final = {name: place for place, name in enumerate(SessionState._fields)}
 
 # What changes in every turn is changed in a list of the fields, by their places: a fifth of what

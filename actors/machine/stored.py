@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 
 from ...messages.entries import Progressed
 from ...messages.message import SessionMessage
+from .history import InterruptedHistory
 from .state import SessionState
 
 # Built when the first state is read, for 14 ms.
@@ -55,14 +56,14 @@ def _plain(value: Any) -> Any:
         return [type(value).__name__, value] if isinstance(value, SessionMessage) else value
     if isinstance(value, bytes):  # a line of the log
         return from_json(value)
-    if isinstance(value, tuple):
-        return _plain_tuple(cast("Any", value))
+    if isinstance(value, tuple | InterruptedHistory):
+        return _plain_sequence(cast("Any", value))
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
     return value
 
 
-def _plain_tuple(value: tuple[Any, ...]) -> Any:
+def _plain_sequence(value: tuple[Any, ...] | InterruptedHistory) -> Any:
     names: tuple[str, ...] | None = getattr(value, "_fields", None)
     if names is None or isinstance(value, Progressed):  # that one is an array everywhere
         return [_plain(item) for item in value]

@@ -24,17 +24,15 @@ from ...messages.reasons import (
     TurnOutcome,
 )
 from ...messages.records import CRASHED, CallDone, CallError
-from ..ledger import partial_results, records_of
+from ..left_over import partial_results
 from .history import finished, undone, unfinished
 from .queue import batch_of, by_admission
 from .state import Running, Scheduled, Status, Stopping, Waiting
 from .undoing import begin_rollback, is_rollback, undo_first
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
     from ...messages.message import Reply
-    from ...messages.records import CallRecord, CallStarted
+    from ...messages.records import CallStarted
     from .draft import Draft
 
 
@@ -116,8 +114,7 @@ def fail(draft: Draft, reason: Reason, detail: str) -> None:
     """The turn failed, and its messages with it."""
     running = draft.running
     turn, messages = running.number, running.messages
-    records = records_of(running.log, running.senders)
-    _end_unfinished(draft, records, TurnOutcome.FAILED, reason, detail, None)
+    _end_unfinished(draft, TurnOutcome.FAILED, reason, detail, None)
     for waiting in messages:
         id_ = waiting.message.message_id
         draft.end_message(id_, MessageStatus.FAILED, reason, detail=detail, turn=turn)
@@ -129,8 +126,7 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
     running = draft.running
     stop = running.stop
     assert stop is not None
-    records = tuple(records_of(running.log, running.senders))
-    tell_cancelled(draft, running, records, stop.detail or stop.reason, total_waves)
+    tell_cancelled(draft, running, stop.detail or stop.reason, total_waves)
     if is_rollback(stop):
         if begin_rollback(draft):
             undo_next(draft)
@@ -138,16 +134,12 @@ def end_stopped(draft: Draft, draft_reply: Reply | None, total_waves: int | None
         running = draft.running
         stop = running.stop or stop  # now with what stood in the way
     if stop.backlog is not None:
-        _end_by_stop(draft, running, records, stop, draft_reply)
+        _end_by_stop(draft, running, stop, draft_reply)
     elif stop.reason is Reason.DEADLINE:
-        _end_unfinished(
-            draft, records, TurnOutcome.TIMED_OUT, stop.reason, stop.detail, draft_reply
-        )
+        _end_unfinished(draft, TurnOutcome.TIMED_OUT, stop.reason, stop.detail, draft_reply)
         end_all(draft, running, running.messages, MessageStatus.FAILED, stop.reason)
     else:
-        _end_unfinished(
-            draft, records, TurnOutcome.INTERRUPTED, stop.reason, stop.detail, draft_reply
-        )
+        _end_unfinished(draft, TurnOutcome.INTERRUPTED, stop.reason, stop.detail, draft_reply)
     _go_on(draft, running)
 
 
@@ -199,19 +191,11 @@ def undo_next(draft: Draft) -> None:
     _go_on(draft, running)
 
 
-def _end_by_stop(
-    draft: Draft,
-    running: Running,
-    records: Collection[CallRecord],
-    stop: Stopping,
-    draft_reply: Reply | None,
-) -> None:
+def _end_by_stop(draft: Draft, running: Running, stop: Stopping, draft_reply: Reply | None) -> None:
     reason = stop.reason
     # The messages that interrupted the turn asked for the same thing, and go with it.
     overtaking = _overtaking(draft, stop)
-    _end_unfinished(
-        draft, records, TurnOutcome.STOPPED, reason, stop.detail, draft_reply, overtaking
-    )
+    _end_unfinished(draft, TurnOutcome.STOPPED, reason, stop.detail, draft_reply, overtaking)
     end_all(draft, running, (*running.messages, *overtaking), MessageStatus.CANCELLED, reason)
 
 
@@ -237,7 +221,6 @@ def end_all(
 
 def _end_unfinished(  # noqa: PLR0917 - what a turn that did not finish is told to have been
     draft: Draft,
-    records: Iterable[CallRecord],
     outcome: TurnOutcome,
     reason: Reason,
     detail: str,
@@ -251,9 +234,7 @@ def _end_unfinished(  # noqa: PLR0917 - what a turn that did not finish is told 
         outcome=outcome,
         reason=reason,
         detail=detail,
-        partial_results=partial_results(
-            running, records, draft.state.previous, reason, draft_reply
-        ),
+        partial_results=partial_results(running, draft.state.previous, reason, draft_reply),
         streamed=draft.streamed,
         wave_num=running.wave + 1,
     )
@@ -272,12 +253,9 @@ _OCCASIONS = {
 }
 
 
-def tell_cancelled(
-    draft: Draft, running: Running, records: Iterable[CallRecord], why: str, total: int | None
-) -> None:
+def tell_cancelled(draft: Draft, running: Running, why: str, total: int | None) -> None:
     """Write down before which wave the turn was stopped."""
-    # One that answered a later attempt counts once.
-    completed = len({r.origin for r in records if r.status is CallStatus.COMPLETED})
+    completed = running.completed
     wave_num = running.wave + 1
     draft.emit(
         ExecutionCancelled,

@@ -8,7 +8,7 @@ from ...messages.events import CompensationStarted, RollbackRefused, RollbackSta
 from ...messages.policies import Rollback
 from ...messages.reasons import CallStatus, Effect, Reason
 from ...tools.compensation import undo_key
-from ..ledger import partial_results, records_of
+from ..left_over import partial_results
 
 if TYPE_CHECKING:
     from ...messages.records import CallRecord
@@ -24,8 +24,7 @@ def chain_of(state: SessionState) -> tuple[CallRecord, ...]:
     """
     running = state.running
     assert running is not None, "the table calls this in states with a turn only"
-    records = records_of(running.log, running.senders)
-    left = partial_results(running, records, state.previous, Reason.ROLLBACK, None)
+    left = partial_results(running, state.previous, Reason.ROLLBACK, None)
     now = {record.call_id: record for record in state.unknown}
     calls = (now.get(r.call_id) if r.status is CallStatus.UNKNOWN else r for r in left.calls)
     return tuple(record for record in calls if record is not None)

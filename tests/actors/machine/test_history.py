@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from wavebreak.actors.machine.evolve import fold
-from wavebreak.actors.machine.history import finished
+from wavebreak.actors.machine.history import InterruptedHistory, finished, interrupted, unfinished
 from wavebreak.actors.machine.reading import readable
 from wavebreak.actors.machine.state import Rules, SessionState
 from wavebreak.messages.errors import InvalidMessage
@@ -495,6 +495,46 @@ def test_a_chain_is_told_as_a_whole_when_the_session_was_recovered_in_its_middle
         "2 message: text of m2",
         "2 reply: done",
     ]
+
+
+def test_what_is_known_of_a_chain_is_made_when_somebody_reads_it() -> None:
+    driver = running(LASTING)
+    driver.run_wave(call("search"), call("book"))
+    before = driver.state.running
+    assert before is not None
+    driver.send("m2")
+    stopped = driver.state.running
+    (ended,) = [event for event in driver.exit() if isinstance(event, TurnEnded)]
+    chain = driver.state.unsettled
+    assert isinstance(chain, InterruptedHistory)
+    at_once = tuple(unfinished(stopped or before, (), ended))
+    assert [entry.kind for entry in chain] == ["message", "work", "ended"]
+    assert (len(chain), chain[0], chain[1:]) == (3, at_once[0], at_once[1:])
+    assert chain == at_once
+    assert at_once == chain
+    assert chain != at_once[1:]
+    assert to_json(list(chain)) == to_json(list(at_once))
+
+
+def test_a_chain_of_several_turns_is_known_whatever_they_did() -> None:
+    driver = running(LASTING)
+    known: tuple[HistoryEntry, ...] = ()
+    for number in range(2, 8):
+        if number % 3:
+            driver.run_wave(call("search"))
+        if not number % 2:
+            driver.say(f"said {number}")
+        driver.send(f"m{number}")
+        stopped = driver.state.running
+        assert stopped is not None
+        (ended,) = [event for event in driver.exit() if isinstance(event, TurnEnded)]
+        known = (*known, *unfinished(stopped, known, ended))
+        assert len(driver.state.unsettled) == len(known)
+        assert driver.state.unsettled == known
+        assert interrupted(stopped, known[:0], ended) == tuple(unfinished(stopped, (), ended))
+    driver.exit("done")
+    told = [e.message.message_id for e in driver.read() if e.message is not None]
+    assert told == [f"m{number}" for number in range(1, 8)]
 
 
 def test_a_turn_that_a_shutdown_ends_for_good_is_told_and_one_that_lives_on_is_not_yet() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wavebreak.actors.machine.state import SessionState, Status, due, view_of
-from wavebreak.messages.ids import Fence
+from wavebreak.messages.ids import CallId, Fence
 from wavebreak.messages.policies import AfterWave, Enqueue, Now
 
 from .driving import KEY, call, done, opened, running
@@ -112,3 +112,27 @@ def test_only_the_fence_of_the_running_attempt_is_current() -> None:
     driver.exit("done")
     assert not driver.state.is_current(fence)
     assert not driver.state.is_current(driver.fence)
+
+
+def test_how_many_calls_have_completed_is_counted_as_it_would_be_looked_up() -> None:
+    driver = running()
+
+    def counted(expected: int) -> None:
+        turn = driver.state.running
+        assert turn is not None
+        assert turn.completed == turn._replace(completions=None).completed == expected
+
+    counted(0)
+    driver.run_wave(call(), call())
+    counted(2)
+    driver.begin_wave(call())
+    counted(2)
+    driver.crash_and_open()
+    counted(2)
+    driver.run_wave(call(answered_from=CallId("1.1.1.1")))
+    counted(2)
+    driver.run_wave(call())
+    counted(3)
+    driver.send("m2")
+    driver.exit()
+    counted(0)
