@@ -102,11 +102,15 @@ class SchedulingActor(DeletingActor):
 
     def _on_time_is_up(self, command: TimeIsUp, stamp: int) -> Awaitable[None] | None:
         super()._on_time_is_up(command, stamp)
-        one = next_due(self.state)
-        # One after the other: the timer of the next one is due at once, behind what waits already.
-        if one is None or one.due_at > command.at or self._waiters.shutdown is not None:
-            return None
-        return self._let_in(one)
+        while self._waiters.shutdown is None:
+            one = next_due(self.state)
+            if one is None or one.due_at > command.at:
+                break
+            later = self._let_in(one)
+            # One after the other: behind what waits already the timer of the next one is due.
+            if later is not None or self.actor_inbox.pending:
+                return later
+        return None
 
     def _let_in(self, one: Scheduled) -> Awaitable[None] | None:
         services, policy = self._services, one.policy

@@ -107,6 +107,13 @@ class SessionActor(SchedulingActor):
     def on_turn_ended(self, event: TurnEnded) -> Any:
         """A turn ended, in whatever way, and that is durable; plain or async."""
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether an agent of the session has begun, and has not ended."""
+        control = self._control
+        runtime = None if control is None else control.runtime
+        return runtime is not None and runtime._actor_agent_runs  # noqa: SLF001 - one of ours
+
     # --- messages ---
 
     def handle(self, envelope: Envelope) -> Any:

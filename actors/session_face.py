@@ -35,7 +35,7 @@ from .requests import (
     Told,
 )
 from .scheduling_face import kept_policy, when_of
-from .session_future import SessionFuture
+from .session_future import SentFuture, SessionFuture
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,6 +70,10 @@ class Gate(Protocol):
 
     def hand(self, key: SessionKey, message: object) -> None:
         """Have a session handle a request, now if it can."""
+        ...
+
+    def help(self, key: SessionKey) -> None:
+        """Have a session handle what it was sent, now if it can."""
         ...
 
 
@@ -202,7 +206,7 @@ class Session(BacklogFace):
         fingerprint = "" if plain else _fingerprint(message)
         key, gate = self.key, self._gate
         receipt = Receipt(self, message.message_id)
-        accepted: Future[Receipt] = SessionFuture(key, gate.loop)
+        accepted: Future[Receipt] = SentFuture(key, gate)
         if policy is None:
             policy = self._policy
         request = _new_request(

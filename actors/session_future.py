@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ..messages.ids import SessionKey
+    from .session_face import Gate
 
 T = TypeVar("T")
 
@@ -28,4 +29,25 @@ class SessionFuture(Future[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self._done:
             refuse_in_hook(self._key)
+        return super().__await__()
+
+
+class SentFuture(SessionFuture[T]):
+    """What a session is to do with what it was sent; who awaits it has that done, if it is free.
+
+    Args:
+        key: the session's.
+        gate: the way to it.
+    """
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, key: SessionKey, gate: Gate) -> None:
+        super().__init__(key, gate.loop)
+        self._gate = gate
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._done:
+            refuse_in_hook(self._key)
+            self._gate.help(self._key)
         return super().__await__()

@@ -169,6 +169,17 @@ class Door:
         if ref is None or not running_on(self.loop) or not ref.take(message):
             self.put(key, Envelope(message))
 
+    def help(self, key: SessionKey) -> None:
+        """Have a session whose agent is at work handle what it was sent: it may be told to stop.
+
+        For somebody on this thread who waits for that. It would anyway at the next turn of the
+        loop, but beside many sessions that is milliseconds.
+        """
+        cell = self.cells.get(key)
+        actor = None if cell is None else actor_of(cell)
+        if actor is not None and actor.is_at_work:
+            actor._actor_help()  # noqa: SLF001 - one of ours
+
     def report(self, key: SessionKey, message: object) -> None:
         """Put what the framework itself tells a session; also while the system closes."""
         cell = self.cells.get(key)

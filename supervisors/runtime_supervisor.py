@@ -339,11 +339,10 @@ class RuntimeSupervisor(AsyncioActor):
     def told(self, child: Child) -> None:
         """Take note of a runtime's end, and begin what follows; for who has written again, at once.
 
-        Beside many sessions a turn of the loop is what the wait consists of. An agent that was
-        cancelled is given one, for whatever its cancellation has set going to end before that.
+        Beside many sessions a turn of the loop is what the wait consists of.
         """
         runtimes, control = self._runtimes, child.control
-        if control.how is None or control.fenced or runtimes.orders is not None:
+        if control.how is None or runtimes.orders is not None:
             self.hand(child)  # what follows in the go of another end has its turn later, too
             return
         orders = runtimes.orders = []
