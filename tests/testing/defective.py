@@ -248,9 +248,9 @@ def makes_it_again(settled: Any) -> Any:
 
 
 def cancels_the_interrupted(end: Any) -> Any:
-    def ended(draft: Any, records: Any, outcome: TurnOutcome, reason: Any, *rest: Any) -> None:
+    def ended(draft: Any, outcome: TurnOutcome, reason: Any, *rest: Any) -> None:
         running = draft.running
-        end(draft, records, outcome, reason, *rest)
+        end(draft, outcome, reason, *rest)
         if outcome is TurnOutcome.INTERRUPTED:
             turns.end_all(draft, running, running.messages, MessageStatus.CANCELLED, reason)
 
@@ -258,29 +258,25 @@ def cancels_the_interrupted(end: Any) -> Any:
 
 
 def stops_what_is_interrupted(end: Any) -> Any:
-    def ended(draft: Any, records: Any, outcome: TurnOutcome, *rest: Any) -> None:
-        end(draft, records, TurnOutcome.STOPPED, *rest)
+    def ended(draft: Any, outcome: TurnOutcome, *rest: Any) -> None:
+        end(draft, TurnOutcome.STOPPED, *rest)
         del outcome
 
     return ended
 
 
 def passes_on_nothing(_partial: Any) -> Any:
-    def nothing(
-        running: Any, records: Any, previous: Any, reason: Any, draft: Any
-    ) -> PartialResults:
-        del running, records, previous
+    def nothing(running: Any, previous: Any, reason: Any, draft: Any) -> PartialResults:
+        del running, previous
         return PartialResults(reason=reason, draft=draft)
 
     return nothing
 
 
 def forgets_the_turn_before(partial: Any) -> Any:
-    def of_this_turn_only(
-        running: Any, records: Any, previous: Any, reason: Any, draft: Any
-    ) -> Any:
+    def of_this_turn_only(running: Any, previous: Any, reason: Any, draft: Any) -> Any:
         del previous
-        return partial(running, records, None, reason, draft)
+        return partial(running, None, reason, draft)
 
     return of_this_turn_only
 
