@@ -142,7 +142,6 @@ class Ledger:
         # Most turns have nothing to take over: a dict each would be the collector's work.
         self._slots: Mapping[str, list[CallRecord]] = _NOTHING
         self._anew: Mapping[str, list[CallRecord]] = _NOTHING
-        self._carried: Mapping[str, list[CallRecord]] = _NOTHING
         self._steps: Mapping[str, list[Any]] = _NOTHING
         self._said: Counter[str] | None = None
         self._taken: tuple[CallRecord, ...] = ()
@@ -152,7 +151,7 @@ class Ledger:
             done = tuple(records_of(log, self._senders))
             self._take_over(log, done)
         used = {r.answered_from for r in done if r.answered_from and not is_unused(r)}
-        self._carried = _by_key(
+        self._carried: dict[str, list[CallRecord]] = _by_key(
             r for r in earlier if r.status is CallStatus.COMPLETED and r.origin not in used
         )
         writes = [_order(r) for r in (*earlier, *done) if _is_write(r)]
@@ -219,6 +218,8 @@ class Ledger:
         carried = self._carried.get(key)
         if carried and (unknown is None or _is_older(carried[0], unknown, call)):
             answer = self._of_the_chain(carried, call, now)
+            if not carried:  # with nothing left, no call has to be compared
+                del self._carried[key]
             if answer.record is not None:
                 return answer
         return START if unknown is None else self._take(unknown, call)

@@ -31,7 +31,7 @@ def partial_results(
     before = _NOTHING if previous is None else previous
     log, saved = running.log, running.saved
     said = [one.text for one in log if not isinstance(one, bytes) and isinstance(one, Said)]
-    left = {
+    left: dict[str, Any] = {
         "calls": before.calls,
         "said": (*before.said, *said),
         "draft": draft or before.draft,
@@ -40,7 +40,8 @@ def partial_results(
     }
     if not log:
         return PartialResults.trusted(left)
-    return _Unseen.trusted({**left, _RUNNING: running})
+    left[_RUNNING] = running
+    return _Unseen.trusted(left)
 
 
 _NOTHING: Final = PartialResults()

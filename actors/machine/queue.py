@@ -32,8 +32,13 @@ def _place(waiting: Waiting) -> tuple[bool, int, int]:
 
 
 def by_admission(messages: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
-    """Messages in the order in which they were accepted."""
-    return messages if len(messages) < 2 else tuple(sorted(messages, key=_admitted))  # noqa: PLR2004 - one is sorted
+    """Messages in the order in which they were accepted, as they mostly are already."""
+    last = 0
+    for one in messages:
+        if one.admitted < last:
+            return tuple(sorted(messages, key=_admitted))
+        last = one.admitted
+    return messages
 
 
 def _admitted(waiting: Waiting) -> int:

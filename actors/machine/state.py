@@ -257,7 +257,8 @@ class Running(NamedTuple):
         """Whose messages the turn works on."""
         if len(self.messages) == 1:
             return (self.messages[0].message.sender,)
-        return tuple(sorted({w.message.sender for w in self.messages}, key=str))
+        senders = {w.message.sender for w in self.messages}
+        return tuple(senders if len(senders) == 1 else sorted(senders, key=str))
 
 
 class Ended(NamedTuple):
