@@ -275,7 +275,9 @@ def _logged(state: SessionState, event: StepEnded | Said) -> SessionState:
 
 
 def _unchanged(state: SessionState, event: Event) -> SessionState:
-    return state.changed(_at(event))
+    fields: list[Any] = list(state)
+    fields[POSITION] = _at(event)
+    return _new_state(fields)
 
 
 def _said(state: SessionState, event: Said) -> SessionState:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN = CallStatus.UNKNOWN  # looked up once: it is asked for at every call
 _new_entry = maker(Progressed)
+_ENDING: Final = (Status.STOPPING, Status.CLOSING)
 RECOVERED: Final = "the session was recovered"
 
 
@@ -58,7 +59,7 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
     if (
         running is None
         or state.unknown
-        or state.status is not Status.RUNNING
+        or (state.status is not Status.RUNNING and not _may_end(state, wave))
         or fence != (state.epoch, running.number, running.attempt)
         or not (done or wave_done or wave)
     ):
@@ -70,6 +71,11 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
     entry = _new_entry((position + 1, at, fence, done, wave_done, wave, calls))
     position += len(done) + bool(wave_done) + bool(wave)
     return state.got_further(position, running.with_progress(entry)), entry
+
+
+def _may_end(state: SessionState, wave: int) -> bool:
+    """Whether a turn that was told to stop may finish its wave; it begins no other."""
+    return state.status in _ENDING and not wave and state.undoing is None
 
 
 def finish_wave(draft: Draft, report: Progress) -> None:
