@@ -77,8 +77,11 @@ def _with_calls_of(running: Running, before: Iterable[CallRecord]) -> tuple[Call
     completed call answers once, however often it was passed on. Of an unknown one that was
     answered late, the result is kept.
     """
+    records = records_of(running.log, running.senders)
+    if running.completions is not None:
+        return (*before, *records)  # none was answered from another
     calls = {record.origin: record for record in before}
-    for record in records_of(running.log, running.senders):
+    for record in records:
         origin = record.origin
         kept = calls.get(origin)
         if kept is None:
