@@ -14,6 +14,7 @@ from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from ..messages.errors import ActorError
+from .asked import StopOf
 from .ending import Ending
 from .exit import Exit
 from .future import Future
@@ -21,7 +22,8 @@ from .lifecycle import NEW, RUNNING, STARTING, Lifecycle
 from .living import Living
 from .mailbox import Envelope, Mailbox
 from .receiving import BURST
-from .reference import LoopActorRef, StopEvent, StopOf
+from .reference import LoopActorRef
+from .remains import StopEvent
 from .steps import call
 
 if TYPE_CHECKING:

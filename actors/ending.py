@@ -10,11 +10,11 @@ import pykka
 from loguru import logger
 
 from ..messages.errors import ActorError
+from .asked import STOPS, StopOf
 from .exit import NORMAL, Exit, ExitKind
 from .hooks import Hooks
 from .lifecycle import RUNNING, STOPPED, STOPPING
 from .receiving import Receiving, answer, fail
-from .reference import STOPS, StopOf
 from .steps import begin, call
 
 if TYPE_CHECKING:

@@ -1,60 +1,41 @@
-"""The reference to an actor on a loop: what others hold of it, and what outlives it."""
+"""The reference to an actor on a loop: what others hold of it, and by which they send to it."""
 
 from __future__ import annotations
 
-import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
-from loguru import logger
-from pykka.messages import _ActorStop
 
 from ..messages.errors import ActorError, MailboxFull, WouldDeadlock
-from .exit import Exit
-from .future import Future
+from .asked import Answer, StopOf
 from .mailbox import Envelope, Lane, Mailbox, running_on
+from .remains import Remains, StopEvent
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Generator
-    from typing import TypeAlias
 
     from .actor import AsyncioActor
-    from .exit import AskFailed, Notice
-
-    Watcher: TypeAlias = Callable[[Notice], object]
+    from .future import Future
 
 A = TypeVar("A", bound="AsyncioActor")
 
 
-class LoopActorRef(pykka.ActorRef[A]):
+class LoopActorRef(Remains[A]):
     """A Pykka reference that knows the loop of its actor.
 
     As Pykka's in everything, but: on the loop's own thread a blocking ``ask`` or ``stop``, or an
     assignment through a proxy, raises ``WouldDeadlock`` before anything is enqueued, and what
     ``block=False`` gives can be awaited.
 
-    It also keeps the little that must outlive the actor: whether and how that ended, and who
-    wants to know.
+    What of it has to outlive the actor is ``Remains``.
 
     Args:
         actor: the actor.
         mailbox: where its messages wait.
     """
 
-    __slots__ = (
-        "_actor",
-        "_event",
-        "_exit",
-        "_open",
-        "_watchers",
-        "actor_class",
-        "actor_inbox",
-    )
-
-    # For the rare changes of who watches; nothing of a user's runs while it is held.
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    __slots__ = ("actor_class", "actor_inbox")
 
     # Pykka's protocol wants a put() that gives nothing.
     actor_inbox: Mailbox  # type: ignore[assignment]
@@ -63,12 +44,9 @@ class LoopActorRef(pykka.ActorRef[A]):
         # Not Pykka's own __init__: the actor has no urn, no event and no weak reference yet.
         self.actor_class = actor.__class__
         self.actor_inbox = mailbox
-        self._actor: A | None = actor
-        self._open: Mailbox | None = mailbox  # as long as the actor takes messages
-        self._exit: Exit | None = None
-        self._event: threading.Event | None = None
-        # Nobody, one, as for nearly every actor, or several.
-        self._watchers: Watcher | _Several | None = None
+        self._actor = actor
+        self._open = mailbox
+        self._exit = self._event = self._watchers = None
 
     if not TYPE_CHECKING:  # the checkers see Pykka's plain attributes
 
@@ -92,15 +70,6 @@ class LoopActorRef(pykka.ActorRef[A]):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop its actor lives on."""
         return self.actor_inbox.loop
-
-    @property
-    def exit(self) -> Exit | None:
-        """How the actor ended; None as long as it has not."""
-        return self._exit
-
-    def is_alive(self) -> bool:
-        """Say whether the actor takes messages: from its start until it begins to stop."""
-        return self._open is not None
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -188,7 +157,7 @@ class LoopActorRef(pykka.ActorRef[A]):
 
     def _request(self, message: object) -> Future[Any]:
         inbox = self._open
-        future = _Answer(self, self.actor_inbox.loop)
+        future = Answer(self, self.actor_inbox.loop)
         if inbox is None:
             future.set_error(pykka.ActorDeadError(_gone(self)))
             return future
@@ -282,40 +251,6 @@ class LoopActorRef(pykka.ActorRef[A]):
             )
             raise WouldDeadlock(msg)
 
-    # --- watching -------------------------------------------------------------------------------
-
-    def watch(self, callback: Callable[[Notice], object]) -> Callable[[], None]:
-        """Be told of each failed ask, and once of the actor's end.
-
-        Args:
-            callback: called on the loop with an ``AskFailed`` or the ``Exit``; at once, and
-                here, with the ``Exit`` if the actor has ended. What it raises is logged, no more.
-
-        Returns:
-            a function to stop watching with.
-        """
-        ended = self._watch(callback)
-        if ended is not None:
-            _notify(callback, ended)
-        watches = True
-
-        def unwatch() -> None:
-            nonlocal watches
-            with self._lock:
-                if watches:
-                    watches = False
-                    self._watchers = _without(callback, _all(self._watchers))
-
-        return unwatch
-
-    def _watch(self, callback: Watcher) -> Exit | None:
-        """Have a callback told of what happens from now on; gives the end if that has come."""
-        with self._lock:
-            if self._exit is None:
-                before = self._watchers
-                self._watchers = callback if before is None else _Several((*_all(before), callback))
-            return self._exit
-
     # --- for who has no more time to wait for it; on the loop's thread ---------------------------
 
     def break_off(self) -> None:
@@ -329,171 +264,6 @@ class LoopActorRef(pykka.ActorRef[A]):
             msg = f"{self} did not end when it was told to: see what its hooks wait for"
             self._actor._actor_bury(ActorError(msg))  # noqa: SLF001 - one of ours
 
-    # --- for its actor only ---------------------------------------------------------------------
-
-    def tell_watchers(self, notice: AskFailed) -> None:
-        """Tell those who watch of something that did not end the actor."""
-        for callback in _all(self._watchers):
-            _notify(callback, notice)
-
-    # --- what its actor tells it ----------------------------------------------------------------
-
-    def set_stopped(self) -> None:
-        """Let nothing more be sent to the actor."""
-        self._open = None
-        # The other way round in _wait_event: so one of us sees what the other one did.
-        if self._event is not None:
-            self._event.set()
-
-    def set_exit(self, ended: Exit) -> None:
-        """Let go of the actor, and tell those who watch how it ended."""
-        with self._lock:
-            self._exit = ended
-            watchers, self._watchers = self._watchers, None
-        self._actor = None
-        if isinstance(watchers, _Several):
-            for callback in watchers:
-                _notify(callback, ended)
-        elif watchers is not None:
-            _notify(watchers, ended)
-
-    def _wait_event(self) -> threading.Event:
-        """Make the real event, now that somebody wants to wait."""
-        with self._lock:
-            if self._event is None:
-                self._event = threading.Event()
-                if self._open is None:
-                    self._event.set()
-            return self._event
-
-
-class StopOf(Future[bool]):
-    """A stop, addressed: a mailbox may outlive its actor, and the next must not obey it.
-
-    It is the message, its own envelope, what waits for the end by watching the actor, and what
-    ``stop`` gives: of 100,000 stops at once the garbage collector looks at each object, and at
-    all others too as soon as they are a quarter more.
-
-    Args:
-        ref: who is to stop.
-    """
-
-    __slots__ = ("next", "ref", "stamp")
-
-    next: Envelope | None
-    stamp: int
-    reply_to = None
-    """Nobody: the end is waited for, and not that it was handled."""
-
-    def __init__(self, ref: LoopActorRef[Any]) -> None:
-        # What Future's own does, without the call.
-        self._loop = ref.actor_inbox.loop
-        self._done = False
-        self._callbacks = None
-        self.next = None
-        self.ref = ref
-
-    @property
-    def message(self) -> StopOf:
-        """What is in the envelope."""
-        return self
-
-    def __call__(self, notice: Notice) -> None:
-        """Be told by the reference how the actor ended."""
-        if isinstance(notice, Exit):
-            self.try_set(True)
-
-
-STOPS = (StopOf, _ActorStop)
-"""What is a stop, ours and Pykka's."""
-
-
-class _Answer(Future[Any]):
-    """What ``ask`` gives; who awaits it on the loop of an actor that is free does its work.
-
-    Args:
-        ref: who was asked.
-        loop: the loop of the actor.
-    """
-
-    __slots__ = ("_ref",)
-
-    def __init__(self, ref: LoopActorRef[Any], loop: asyncio.AbstractEventLoop) -> None:
-        # What Future's own does, without the call: there is one for each question.
-        self._loop = loop
-        self._done = False
-        self._callbacks = None
-        self._ref = ref
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if not self._done:
-            actor = self._ref._actor  # noqa: SLF001 - one of ours
-            if actor is not None:
-                actor._actor_help()  # noqa: SLF001 - one of ours
-        return super().__await__()
-
-    __iter__ = __await__
-
-
-class StopEvent(threading.Event):
-    """The face of ``threading.Event`` for whether an actor stopped; a real one only for waiting.
-
-    Args:
-        ref: the reference of the actor.
-    """
-
-    def __init__(self, ref: LoopActorRef[Any]) -> None:
-        # Not Event's own __init__, which would make the lock and the condition (2-3 µs, 1.2 KB).
-        self._ref = ref
-
-    def is_set(self) -> bool:
-        """Say whether the actor takes no more messages."""
-        return not self._ref.is_alive()
-
-    def set(self) -> None:
-        """Mark the actor as stopped; ``stop()`` is what stops it."""
-        self._ref.set_stopped()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the actor takes no more messages; not on its own loop.
-
-        Args:
-            timeout: seconds; None for as long as it takes.
-
-        Raises:
-            WouldDeadlock: called on the actor's own loop, which would have to stop it.
-        """
-        if not self.is_set():
-            self._ref._refuse_on_loop("wait")  # noqa: SLF001
-        return self._ref._wait_event().wait(timeout)  # noqa: SLF001
-
-
-class _Several(list[Any]):
-    """Those who watch one actor, when they are not just one."""
-
-    __slots__ = ()
-
 
 def _gone(ref: LoopActorRef[Any]) -> str:
     return f"{ref} not found"
-
-
-def _all(watchers: Watcher | _Several | None) -> _Several:
-    if watchers is None:
-        return _Several()
-    return watchers if isinstance(watchers, _Several) else _Several((watchers,))
-
-
-def _without(callback: Watcher, watchers: _Several) -> _Several:
-    """These without one; by identity, and only once if it is among them several times."""
-    for place, other in enumerate(watchers):
-        if other is callback:
-            return _Several((*watchers[:place], *watchers[place + 1 :]))
-    return watchers
-
-
-def _notify(callback: Callable[[Notice], object], notice: Notice) -> None:
-    try:
-        callback(notice)
-    except BaseException as error:  # noqa: BLE001 - a watcher must not end what it watches
-        logger.opt(exception=error).error("a watcher failed: {!r}", callback)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pykka
 
+from ..actors.asked import STOPS
 from ..actors.backlog_requests import StopIf
 from ..actors.exit import Exit
 from ..actors.future import Future
 from ..actors.machine.state import Status
 from ..actors.mailbox import Envelope, Lane, Mailbox, running_on
-from ..actors.reference import STOPS
 from ..actors.requests import ShutdownRequest, StopRequest, Told, futures_of
 from ..actors.standing import Standing
 from ..messages.errors import MailboxFull, SystemClosed

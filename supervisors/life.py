@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from loguru import logger
 
 from ..actors.actor import Lifecycle
+from ..actors.asked import StopOf
 from ..actors.exit import Exit
 from ..actors.mailbox import Envelope, Lane, running_on
-from ..actors.reference import LoopActorRef, StopOf
+from ..actors.reference import LoopActorRef
 from .child_spec import KILL
 from .watch import watch
 from .watched import let_go
