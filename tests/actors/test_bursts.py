@@ -106,6 +106,16 @@ async def test_tells_and_asks_are_handled_in_the_order_in_which_they_were_sent()
     assert ref.actor_inbox.queue is None
 
 
+async def test_what_is_told_to_an_idle_actor_needs_no_envelope() -> None:
+    ref, actor = await started()
+    assert list(burst(ref, 1)) == [1]
+    assert ref.actor_inbox.first is None
+    await asyncio.sleep(0)
+    assert actor.seen == [1]
+    assert ref.actor_inbox.queue is None
+    await ref.stop(block=False)
+
+
 async def test_an_idle_actor_holds_no_queue() -> None:
     ref, actor = await started()
     burst(ref, 1, 2, 3)
