@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import pykka
 from loguru import logger
@@ -65,7 +65,7 @@ class Future(pykka.Future[T], Generic[T]):
     _hook_runs: bool = False
     _traceback: TracebackType | None = None
 
-    _value: T | None
+    _value: Any  # a T, once it is done
     _error: BaseException | None
 
     # Who is told: nobody, one, or several; a coroutine that waits is there as what it waits for.
@@ -288,7 +288,7 @@ class Future(pykka.Future[T], Generic[T]):
         if self._error is not None:
             # Its own traceback each time, or it would grow with every waiter.
             raise self._error.with_traceback(self._traceback)
-        return cast("T", self._value)
+        return self._value  # type: ignore[no-any-return]
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for the value on the running loop, whichever that is."""
@@ -301,7 +301,7 @@ class Future(pykka.Future[T], Generic[T]):
                 if not self._done:
                     self._remove(waiter)
         if self._error is None:
-            return cast("T", self._value)
+            return self._value  # type: ignore[no-any-return]
         return self._outcome()
 
     __iter__ = __await__

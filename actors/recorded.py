@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import pykka
 from loguru import logger
@@ -37,7 +37,7 @@ from .exit import NORMAL, Exit
 from .left_over import partial_results
 from .machine.courtesy import notice_due
 from .machine.draft import Decision
-from .machine.evolve import fold
+from .machine.evolve import FOLDS, fold
 from .machine.scheduling import due_with_scheduled
 from .machine.state import Rules, SessionState, Status, begun, due, view_of
 from .machine.table import decide
@@ -113,6 +113,16 @@ class Services(NamedTuple):
     aside: Callable[[SessionMessage, SessionView], Any] | None = None
 
 
+Act: TypeAlias = "Callable[[Any, Any], None]"
+"""What an actor does about an entry."""
+
+
+def of_each(acts: Mapping[type, Act]) -> Mapping[type, Act | None]:
+    """What is done about entries of each class there is: to look up one that is there is cheap."""
+    kinds: tuple[type, ...] = (*FOLDS, Progressed)
+    return {kind: acts.get(kind) for kind in kinds}
+
+
 class JournalLost(NamedTuple):
     """The journal could not say whether it has what was appended."""
 
@@ -148,10 +158,10 @@ class RecordedActor(AsyncioActor):
         "state",
     )
 
-    _AT_ONCE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
+    _AT_ONCE: ClassVar[Mapping[type, Act | None]] = {}
     """What follows from an event within the process: nothing that anybody outside could see."""
 
-    _WHEN_DURABLE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {}
+    _WHEN_DURABLE: ClassVar[Mapping[type, Act | None]] = {}
     """What follows from an event outside: nothing leaves before it is durable."""
 
     def __init__(self, key: SessionKey, services: Services, mailbox: Mailbox) -> None:
@@ -325,7 +335,7 @@ class RecordedActor(AsyncioActor):
         self.state = state
         at_once = self._AT_ONCE
         for entry in entries:
-            act = at_once.get(type(entry))
+            act = at_once[type(entry)]
             if act is not None:
                 act(self, entry)
         if self._releases is None and commit.done and commit.error is None:
@@ -335,7 +345,9 @@ class RecordedActor(AsyncioActor):
                 services.journal.snapshot(self._key, self.state)
         else:
             self._hold(commit, entries)
-        self._arm_timer()
+        when = self._when_due()
+        if when is not None and when != self._due:
+            self._arm_timer(when)
         return True
 
     def _with_courtesy(self, decision: Decision, at: float) -> Decision:
@@ -378,7 +390,7 @@ class RecordedActor(AsyncioActor):
         """Let out what these entries allow; they are durable."""
         watched, when_durable = self._services.hub.watched, self._WHEN_DURABLE
         for entry in entries:
-            act = when_durable.get(type(entry))
+            act = when_durable[type(entry)]
             if act is not None:
                 act(self, entry)
             if watched:
@@ -401,10 +413,8 @@ class RecordedActor(AsyncioActor):
 
     # --- time ---
 
-    def _arm_timer(self) -> None:
-        when = self._when_due()
-        if when is None or when == self._due:
-            return  # one that is not needed any more looks again by itself
+    def _arm_timer(self, when: float) -> None:
+        """Be told the time then; a timer that is not needed any more looks again by itself."""
         if self._timer is not None:
             if self._due is not None and self._due <= when:
                 return
@@ -435,7 +445,7 @@ class RecordedActor(AsyncioActor):
     def _on_time_is_up(self, command: TimeIsUp, _stamp: int) -> Awaitable[None] | None:
         when = self._when_due()
         if not self._apply(command) and when is not None and when > command.at:
-            self._arm_timer()  # it was another one's; loops may call a timer early, too
+            self._arm_timer(when)  # it was another one's; loops may call a timer early, too
         return None
 
     def _actor_loop_teardown(

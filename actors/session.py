@@ -46,7 +46,7 @@ from .left_over import partial_results
 from .machine.history import unanswered
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
-from .recorded import RecordedActor, Services
+from .recorded import Act, RecordedActor, Services, of_each
 from .requests import (
     AbandonRuntime,
     Barrier,
@@ -414,23 +414,27 @@ class SessionActor(SchedulingActor):
             self._control.tell_stop(Now(), Reason.CRASHED)
         super()._actor_loop_teardown(ended, envelope, result)
 
-    _AT_ONCE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
-        TurnStarted: _start_runtime,
-        TurnRestarted: _start_runtime,
-        Progressed: _admit_wave,
-        StopRequested: _tell_stop,
-        RollbackStarted: _let_go,
-        TurnEnded: _let_go,
-    }
+    _AT_ONCE: ClassVar[Mapping[type, Act | None]] = of_each(
+        {
+            TurnStarted: _start_runtime,
+            TurnRestarted: _start_runtime,
+            Progressed: _admit_wave,
+            StopRequested: _tell_stop,
+            RollbackStarted: _let_go,
+            TurnEnded: _let_go,
+        }
+    )
 
-    _WHEN_DURABLE: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
-        SessionOpened: BacklogActor._attend,  # noqa: SLF001 - it is one actor in several files
-        MessageEnded: _tell_outcome,
-        Said: _post,
-        CourtesySaid: _post,
-        CompensationStarted: _compensate,
-        TurnEnded: _tell_turn_ended,
-    }
+    _WHEN_DURABLE: ClassVar[Mapping[type, Act | None]] = of_each(
+        {
+            SessionOpened: BacklogActor._attend,  # noqa: SLF001 - it is one actor in several files
+            MessageEnded: _tell_outcome,
+            Said: _post,
+            CourtesySaid: _post,
+            CompensationStarted: _compensate,
+            TurnEnded: _tell_turn_ended,
+        }
+    )
 
     _HANDLERS: ClassVar[Mapping[type, Callable[[Any, Any, int], Any]]] = {
         **RecordedActor.RECORDED,

@@ -19,7 +19,7 @@ def end_aside(draft: Draft, done: AsideDone) -> None:
     ours = [w for w in state.asides if w.message.message_id == done.message_id]
     if not ours:
         return  # it was withdrawn meanwhile
-    draft.settle(aside(ours[0], "" if done.error else done.text, draft.at))
+    draft.settle(tuple(aside(ours[0], "" if done.error else done.text, draft.at)))
     if done.error:
         draft.wish(CourtesyKind.FAILED, state.turn)
         draft.end_message(done.message_id, MessageStatus.FAILED, Reason.ERROR, detail=done.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from ...messages.entries import Entry, Progressed
@@ -77,12 +77,9 @@ class Draft:
         self.entries.append(event)
         self.state = FOLDS[kind](state, event)
 
-    def settle(self, entries: Iterable[HistoryEntry]) -> None:
+    def settle(self, entries: Sequence[HistoryEntry]) -> None:
         """Add to the session's history."""
-        if self.history:
-            self.history = [*self.history, *entries]
-        else:
-            self.history = entries if isinstance(entries, Sequence) else list(entries)
+        self.history = [*self.history, *entries] if self.history else entries
 
     def log(self, entry: Progressed) -> None:
         """Write down what happened to calls and waves, and evolve the state by it."""

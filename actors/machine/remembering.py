@@ -37,7 +37,7 @@ _GO_AT_ONCE: Final = 2
 
 def remember(known: _Known, message_id: str, message: Remembered) -> _Known:
     """These messages and one that is new, or is not any more what it was."""
-    if isinstance(known, _Layered):
+    if type(known) is _Layered:  # isinstance() of a ``Mapping`` takes eight times as long
         return known.having(message_id, message)
     if len(known) < _FEW:
         return {**known, message_id: message}

@@ -96,9 +96,11 @@ def late_ends(draft: Draft, report: Progress) -> None:
     if ends:
         state = draft.state
         draft.settle(
-            late_end(done, report.at)
-            for done in ends
-            if not is_unsettled(state, turn_of(done.call_id))
+            [
+                late_end(done, report.at)
+                for done in ends
+                if not is_unsettled(state, turn_of(done.call_id))
+            ]
         )
         _log(draft, Progress(report.at, report.fence, tuple(ends)))
 

@@ -183,7 +183,7 @@ def undo_next(draft: Draft) -> None:
         draft.settle((*known, *unfinished(running, known, event, overtaking)))
         draft.wish(CourtesyKind.FAILED, running.number)
     else:
-        draft.settle(undone(running, known, event))
+        draft.settle(tuple(undone(running, known, event)))
         if stop.reason is not Reason.SUPERSEDED:  # else the next turn answers
             draft.wish(CourtesyKind.CANCELLED, running.number)
     end_all(draft, running, running.messages, MessageStatus.CANCELLED, Reason.ROLLBACK)
