@@ -138,7 +138,7 @@ from .supervisors.child_spec import ChildSpec, Restart
 from .supervisors.children import ChildCount, ChildInfo, ChildState, Report, ReportKind
 from .supervisors.policy import Budget
 from .supervisors.restart_policy import Backoff, RestartPolicy
-from .supervisors.runtime_supervisor import RuntimeId
+from .supervisors.runtimes import RuntimeId
 from .supervisors.settings import AutoShutdown, Strategy
 from .supervisors.supervisor import Supervisor
 from .supervisors.supervisor_ref import SupervisorRef

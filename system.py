@@ -55,7 +55,8 @@ from .supervisors.door import Door
 from .supervisors.policy import Budget
 from .supervisors.restart_policy import RestartPolicy
 from .supervisors.root import Kept, Root, check_children, forever
-from .supervisors.runtime_supervisor import Runtimes, RuntimeSupervisor
+from .supervisors.runtime_supervisor import RuntimeSupervisor
+from .supervisors.runtimes import Runtimes
 from .supervisors.sweeper import Sweeper, Upkeep
 from .system_face import SystemFace
 from .tools.dependencies import Dependencies

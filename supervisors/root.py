@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..actors.outbound import Outbound
     from .children import Child
     from .door import Door
-    from .runtime_supervisor import Runtimes
+    from .runtimes import Runtimes
     from .supervisor_ref import SupervisorRef
 
 ROOT_BUDGET = Budget(3, 60.0)

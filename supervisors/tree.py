@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .children import Child
     from .door import Cell
     from .root import Kept
-    from .runtime_supervisor import Child as RuntimeChild
+    from .runtimes import Child as RuntimeChild
 
 
 class NodeKind(StrEnum):

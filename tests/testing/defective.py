@@ -28,7 +28,8 @@ from wavebreak.actors.turn_engine import TurnEngine
 from wavebreak.messages.commands import Progress, Say
 from wavebreak.messages.events import MessageEnded, TurnEnded, TurnStarted
 from wavebreak.messages.records import CallStarted, PartialResults
-from wavebreak.supervisors.runtime_supervisor import Child, RuntimeSupervisor
+from wavebreak.supervisors.runtime_supervisor import RuntimeSupervisor
+from wavebreak.supervisors.runtimes import Child
 
 Patch = Callable[[], AbstractContextManager[Any]]
 
