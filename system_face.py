@@ -13,7 +13,8 @@ from .actors.handing_out import Handout
 from .actors.hub import EventHub
 from .actors.outbound import DeliveryRules
 from .actors.requests import StopResult
-from .actors.session_face import Session, check_key, check_policy
+from .actors.sending import check_key, check_policy
+from .actors.session_face import Session
 from .actors.sight import ActiveTurn, active_turns, seen
 from .actors.stop_many import stop_if, stop_many
 from .journal.base import WrittenJournal

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from .backlog_requests import Edited, Withdrawal
     from .future import Future
-    from .session_face import Gate
+    from .gate import Gate
 
 
 class BacklogFace:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import BaseModel
 
 from ..messages.errors import InvalidMessage
 from ..messages.making import maker
-from ..messages.message import Attachment, MessageOutcome, SessionMessage, UserMessage
-from ..messages.numbers import LARGEST
-from ..messages.policies import POLICIES, AfterWave, Now
-from ..messages.reasons import Backlog, Reason
+from ..messages.message import Attachment, MessageOutcome, SessionMessage
+from ..messages.policies import AfterWave
+from ..messages.reasons import Backlog
 from ..messages.text import check_id, check_text
 from .backlog_face import BacklogFace
-from .current import is_within, refuse_within
+from .current import is_within
 from .future import Future
 from .histories import check_limit
 from .mailbox import Envelope, Lane
@@ -31,71 +28,35 @@ from .requests import (
     ScheduledRequest,
     ScheduleRequest,
     SendRequest,
-    StopRequest,
     Told,
 )
 from .scheduling_face import kept_policy, when_of
-from .session_future import SentFuture, SessionFuture
+from .sending import (
+    check_deadline,
+    check_grace,
+    check_policy,
+    check_priority,
+    fingerprint_of,
+    stop_request,
+    user_message,
+)
+from .session_future import OutcomeFuture, SentFuture, SessionFuture
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..messages.history import HistoryEntry
     from ..messages.ids import SessionKey
     from ..messages.policies import Chooser, How, Policy
     from ..messages.view import ScheduledMessage
+    from .gate import Gate
     from .hub import EventStream
     from .requests import DeleteResult, Look, RollbackResult, StopResult
     from .scheduling_face import At
 
 M = TypeVar("M", bound=BaseModel)
 
-_HOWS: Final = (AfterWave, Now)
-
-
-class Gate(Protocol):
-    """What a handle needs of the system."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that sessions live on."""
-        ...
-
-    def put(
-        self, key: SessionKey, envelope: Envelope, lane: Lane = ..., *, bounded: bool = ...
-    ) -> None:
-        """Put an envelope into a session's mailbox."""
-        ...
-
-    def hand(self, key: SessionKey, message: object) -> None:
-        """Have a session handle a request, now if it can."""
-        ...
-
-    def help(self, key: SessionKey) -> None:
-        """Have a session handle what it was sent, now if it can."""
-        ...
-
-
-class OutcomeFuture(SessionFuture[MessageOutcome]):
-    """How a message ended; not to be waited for inside a turn of the same session."""
-
-    __slots__ = ()
-
-    def get(self, *, timeout: float | None = None) -> MessageOutcome:
-        """Wait in another thread than the loop's.
-
-        Raises:
-            WouldDeadlock: called on the loop's thread, or inside a turn of the session.
-        """
-        if not self.done():
-            refuse_within(self._key, "an outcome")
-        return super().get(timeout=timeout)
-
-    def __await__(self) -> Generator[Any, None, MessageOutcome]:
-        if not self.done():
-            refuse_within(self._key, "an outcome")
-        return super().__await__()
+_new_request, _new_question = maker(SendRequest), maker(OutcomeRequest)
 
 
 class Receipt:
@@ -199,11 +160,11 @@ class Session(BacklogFace):
         if policy is not None:
             check_policy(policy)
         if deadline is not None:
-            _check_deadline(deadline)
+            check_deadline(deadline)
         if priority:
-            _check_priority(priority)
+            check_priority(priority)
         plain = isinstance(content, str) and not message_id
-        fingerprint = "" if plain else _fingerprint(message)
+        fingerprint = "" if plain else fingerprint_of(message)
         key, gate = self.key, self._gate
         receipt = Receipt(self, message.message_id)
         accepted: Future[Receipt] = SentFuture(key, gate)
@@ -256,9 +217,9 @@ class Session(BacklogFace):
         when, is_delay = when_of(at)
         message = self._message(content, sender, attachments, metadata, message_id)
         check_policy(policy)
-        _check_deadline(deadline)
-        _check_priority(priority)
-        fingerprint = "" if isinstance(content, str) and not message_id else _fingerprint(message)
+        check_deadline(deadline)
+        check_priority(priority)
+        fingerprint = "" if isinstance(content, str) and not message_id else fingerprint_of(message)
         receipt = Receipt(self, message.message_id)
         accepted: Future[Receipt] = SessionFuture(self.key, self._gate.loop)
         kept = kept_policy(self._policy if policy is None else policy)
@@ -289,7 +250,7 @@ class Session(BacklogFace):
         if isinstance(content, str):
             check_text("text", content)
             id_ = message_id or self._new_id()
-            return _user_message(content, sender, attachments, metadata, id_)
+            return user_message(content, sender, attachments, metadata, id_)
         if not isinstance(content, SessionMessage):
             msg = f"a message is a text or a SessionMessage, not {content!r}"
             raise InvalidMessage(msg)
@@ -366,7 +327,7 @@ class Session(BacklogFace):
             InvalidMessage: an argument cannot be used.
             SystemClosed: the system does not run.
         """
-        _check_grace(grace)
+        check_grace(grace)
         check_text("reason", reason)
         done: Future[RollbackResult] = SessionFuture(self.key, self._gate.loop)
         request = RollbackRequest(float(grace), reason, is_within(self.key), done)
@@ -391,7 +352,7 @@ class Session(BacklogFace):
             InvalidMessage: ``grace`` cannot be used.
             SystemClosed: the system does not run.
         """
-        _check_grace(grace)
+        check_grace(grace)
         deleted: Future[DeleteResult] = SessionFuture(self.key, self._gate.loop)
         request = DeleteRequest(float(grace), is_within(self.key), deleted)
         self._gate.put(self.key, Envelope(request), bounded=False)
@@ -469,123 +430,3 @@ class Session(BacklogFace):
     def events(self) -> EventStream:
         """The session's events from here on; used on the loop's thread, best by ``with``."""
         return self._subscribe(self.key)
-
-
-_new_message = UserMessage.trusted
-_new_request, _new_question = maker(SendRequest), maker(OutcomeRequest)
-
-
-def _user_message(
-    text: str,
-    sender: str | None,
-    attachments: Sequence[Attachment],
-    metadata: Mapping[str, Any] | None,
-    message_id: str,
-) -> UserMessage:
-    if not text.strip() and not attachments:
-        msg = f"nothing to say: text={text!r}; give a text or an attachment"
-        raise InvalidMessage(msg)
-    try:
-        if metadata:
-            to_json(dict(metadata))
-        elif not attachments and (sender is None or isinstance(sender, str)):
-            return _new_message(
-                {
-                    "message_id": message_id,
-                    "sender": sender,
-                    "received_at": 0.0,
-                    "text": text,
-                    "attachments": (),
-                    "metadata": {},
-                }
-            )
-        return UserMessage(
-            message_id=message_id,
-            text=text,
-            sender=sender,
-            attachments=tuple(attachments),
-            metadata=dict(metadata) if metadata else {},
-        )
-    except (ValidationError, PydanticSerializationError, TypeError) as error:
-        msg = f"the message cannot be sent: {error}"
-        raise InvalidMessage(msg) from error
-
-
-def check_policy(policy: object) -> None:
-    """Look at a policy, or a function that chooses one.
-
-    Raises:
-        InvalidMessage: it is neither.
-    """
-    if policy is None or type(policy) in POLICIES:
-        return
-    if isinstance(policy, (type, *POLICIES)) or not callable(policy):
-        msg = (
-            f"policy={policy!r} is no policy: use AfterWave(), Now(), Enqueue() and so on as they "
-            "are, or a function of (message, view) that chooses one"
-        )
-        raise InvalidMessage(msg)
-
-
-def _check_grace(grace: object) -> None:
-    number = isinstance(grace, int | float) and not isinstance(grace, bool) and grace
-    if number is False or not 0 <= number <= LARGEST:
-        msg = f"grace={grace!r}: give seconds, 0 or more"
-        raise InvalidMessage(msg)
-
-
-def _check_priority(priority: object) -> None:
-    if not isinstance(priority, int) or isinstance(priority, bool):
-        msg = f"priority={priority!r}: give an integer; a higher one is before a lower one"
-        raise InvalidMessage(msg)
-
-
-def _check_deadline(deadline: object) -> None:
-    if deadline is None:
-        return
-    number = isinstance(deadline, int | float) and not isinstance(deadline, bool) and deadline
-    if not 0 < number <= LARGEST:
-        msg = f"deadline={deadline!r}: give seconds from now, more than 0, or leave it out"
-        raise InvalidMessage(msg)
-
-
-def stop_request(
-    key: SessionKey, how: object, backlog: str, reason: str, stopped: Future[Any]
-) -> StopRequest:
-    """The request to stop a session, of arguments that were looked at.
-
-    Raises:
-        InvalidMessage: one cannot be used.
-    """
-    if not isinstance(how, AfterWave | Now) or type(how) not in _HOWS:
-        msg = f"how={how!r}: a turn is stopped by AfterWave() or Now()"
-        raise InvalidMessage(msg)
-    try:
-        rule = Backlog(backlog)
-    except ValueError:
-        msg = f"backlog={backlog!r} is none of {', '.join(repr(str(b)) for b in Backlog)}"
-        raise InvalidMessage(msg) from None
-    check_text("reason", reason)
-    kind = Reason.DISCONNECT if reason == Reason.DISCONNECT else Reason.STOPPED
-    return StopRequest(how, rule, kind, reason, is_within(key), stopped)
-
-
-def check_key(session_id: object, tenant: object) -> None:
-    """Look at a session's name.
-
-    Raises:
-        InvalidMessage: it cannot be one.
-    """
-    check_id("session_id", session_id)
-    check_text("tenant", tenant)
-
-
-def _fingerprint(message: SessionMessage) -> str:
-    """Of the content, so that an id that is used again for something else is noticed."""
-    try:
-        content = message.model_dump_json(exclude={"message_id", "received_at"})
-    except PydanticSerializationError as error:
-        msg = f"the message {message!r} does not survive JSON: {error}"
-        raise InvalidMessage(msg) from error
-    words = f"{type(message).__name__}:{content}"
-    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()

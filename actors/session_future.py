@@ -1,10 +1,11 @@
-"""A future of what a session is to do."""
+"""Futures of what a session is to do."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .current import refuse_in_hook
+from ..messages.message import MessageOutcome
+from .current import refuse_in_hook, refuse_within
 from .future import Future
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ..messages.ids import SessionKey
-    from .session_face import Gate
+    from .gate import Gate
 
 T = TypeVar("T")
 
@@ -50,4 +51,25 @@ class SentFuture(SessionFuture[T]):
         if not self._done:
             refuse_in_hook(self._key)
             self._gate.help(self._key)
+        return super().__await__()
+
+
+class OutcomeFuture(SessionFuture[MessageOutcome]):
+    """How a message ended; not to be waited for inside a turn of the same session."""
+
+    __slots__ = ()
+
+    def get(self, *, timeout: float | None = None) -> MessageOutcome:
+        """Wait in another thread than the loop's.
+
+        Raises:
+            WouldDeadlock: called on the loop's thread, or inside a turn of the session.
+        """
+        if not self.done():
+            refuse_within(self._key, "an outcome")
+        return super().get(timeout=timeout)
+
+    def __await__(self) -> Generator[Any, None, MessageOutcome]:
+        if not self.done():
+            refuse_within(self._key, "an outcome")
         return super().__await__()

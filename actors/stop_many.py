@@ -9,7 +9,7 @@ from ..messages.reasons import Backlog
 from .backlog_requests import StopIf
 from .future import Future
 from .mailbox import Envelope, Lane
-from .session_face import stop_request
+from .sending import stop_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..messages.ids import SessionKey
     from ..messages.policies import How
     from ..messages.view import SessionView
+    from .gate import Gate
     from .requests import StopResult
-    from .session_face import Gate
 
     class Doors(Gate, Protocol):
         """What stopping many needs of the system."""
