@@ -339,7 +339,7 @@ def test_a_stubborn_agent_does_not_keep_a_blocking_program_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("wavebreak.actors.loop_thread.END_WITHIN", 0.05)
-    monkeypatch.setattr("wavebreak.supervisors.runtime_supervisor._LAST", 0.05)
+    monkeypatch.setattr("wavebreak.supervisors.runtimes._LAST", 0.05)
     enough = threading.Event()
 
     async def agent(turn: Turn) -> str:
