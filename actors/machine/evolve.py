@@ -36,30 +36,36 @@ from ...messages.events import (
 )
 from ...messages.making import maker
 from ...messages.message import Delivery, MessageOutcome, Reply
-from ...messages.policies import AfterWave, Aside, Now, Rollback, fences
+from ...messages.policies import Aside
 from ...messages.reasons import (
-    CallStatus,
     CourtesyKind,
     DeliveryKind,
     MessageStatus,
     Reason,
     TurnOutcome,
 )
-from ..ledger import record_of
+from .fold_calls import open_or_done, progressed
+from .fold_stops import (
+    compensation_ended,
+    rollback_refused,
+    rollback_started,
+    stop_requested,
+)
 from .folds import (
     came_due,
     collecting,
-    covering,
     edited,
     gone_on,
     placed,
+    position_of,
+    running_of,
     scheduled,
     taken,
     with_waiting,
     without,
     without_scheduled,
 )
-from .history import heard, interrupted, is_unsettled, late_end, turn_of
+from .history import heard, interrupted, is_unsettled
 from .queue import by_admission, come_back, expiry, split, steered_first
 from .remembering import remember, trim
 from .state import (
@@ -84,19 +90,15 @@ from .state import (
     Running,
     SessionState,
     Status,
-    Stopping,
-    Undoing,
     Waiting,
-    Words,
     earlier,
 )
-from .undoing import after_rollback, chain_of
+from .undoing import after_rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ...messages.ids import DeliveryId
-    from ...messages.records import CallDone, CallRecord
 
 
 _new_state, _new_waiting, _new_remembered = maker(SessionState), maker(Waiting), maker(Remembered)
@@ -117,7 +119,7 @@ def evolve(state: SessionState, entry: Entry) -> SessionState:
         KeyError: an event of a class that the fold does not know.
     """
     if isinstance(entry, Progressed):
-        return _progressed(state, entry)
+        return progressed(state, entry)
     return _FOLD[type(entry)](state, entry)
 
 
@@ -138,19 +140,6 @@ def fold(state: SessionState, entries: Iterable[Entry]) -> SessionState:
     return state
 
 
-def _at(event: Event) -> int:
-    assert event.position is not None, "what is journaled has a position"
-    return event.position
-
-
-def _running(state: SessionState) -> Running:
-    running = state.running
-    if running is None:
-        msg = f"the journal of session {str(state.key)!r} is corrupt: position {state.position + 1}"
-        raise ValueError(msg)
-    return running
-
-
 def _opened(state: SessionState, event: SessionOpened) -> SessionState:
     status = Status.IDLE if state.window is None else Status.COLLECTING
     running = state.running
@@ -158,7 +147,7 @@ def _opened(state: SessionState, event: SessionOpened) -> SessionState:
         status = Status.RUNNING if running.stop is None else Status.STOPPING
     covers = state.covers if event.covers else NOTHING
     state = state.changed(
-        _at(event), epoch=event.epoch, uid=event.uid, status=status, covers=covers
+        position_of(event), epoch=event.epoch, uid=event.uid, status=status, covers=covers
     )
     if state.asides and not event.aside:
         return with_waiting(state, (*state.waiting, *state.asides))._replace(asides=())
@@ -203,80 +192,18 @@ def _turn_started(state: SessionState, event: TurnStarted) -> SessionState:
 
 def _turn_restarted(state: SessionState, event: TurnRestarted) -> SessionState:
     # What the attempt before has saved goes with it: each starts from the last finished turn.
-    running = _running(state)._replace(attempt=event.attempt, wave=0, wave_done=0, saved=None)
-    return state.got_further(_at(event), running)
-
-
-def _progressed(state: SessionState, entry: Progressed) -> SessionState:
-    position = entry.position + entry.span - 1
-    if entry.is_late:
-        for done in entry.done:
-            state = _late_end(state, done, entry.at)
-        return state._replace(position=position)
-    running = _running(state)
-    for done in entry.done:
-        if state.unknown or done.status is CallStatus.UNKNOWN:
-            unknown = _still_unknown(state.unknown, running, done, entry)
-            state = state._replace(unknown=unknown)
-    return state.got_further(position, running.with_progress(entry))
-
-
-def _still_unknown(
-    unknown: tuple[CallRecord, ...], running: Running, done: CallDone, entry: Progressed
-) -> tuple[CallRecord, ...]:
-    """The unknown calls after the end of another: it is one itself, or settles one.
-
-    Not before its end: until then it may turn out that it was never started.
-    """
-    if done.answered_from is not None:
-        # A late result answers one equal call.
-        used = done.answered_from if done.status is CallStatus.COMPLETED else None
-        return tuple(r for r in unknown if r.call_id != used)
-    started = next(call for call in running.open if call.call_id == done.call_id)
-    same = [r for r in unknown if r.idempotency_key == started.idempotency_key]
-    others = tuple(r for r in unknown if r not in same)
-    late = [r for r in same if r.status is CallStatus.COMPLETED]
-    if done.status is CallStatus.SKIPPED:
-        # As new: the attempt's ledger has given the old ones away.
-        return (*others, *(r.model_copy() for r in same))
-    if late and done.status is not CallStatus.COMPLETED:
-        return (*others, *late)
-    if done.status is not CallStatus.UNKNOWN:
-        return others
-    record = record_of(
-        started, done, entry.fence, running.wave_started_at, entry.at, running.senders
-    )
-    return (*others, record)
-
-
-def _late_end(state: SessionState, done: CallDone, at: float) -> SessionState:
-    end = {"status": done.status, "result": done.result, "error": done.error, "ended_at": at}
-    unknown = tuple(
-        record.model_copy(update=end) if record.call_id == done.call_id else record
-        for record in state.unknown
-    )
-    if is_unsettled(state, turn_of(done.call_id)):
-        state = state._replace(unsettled=(*state.unsettled, late_end(done, at)))
-    # A failure answers within its turn only, as one does that was seen in time.
-    turn = None if state.running is None else state.running.number
-    return state._replace(
-        unknown=tuple(r for r in unknown if r.status is not CallStatus.FAILED or r.turn == turn)
-    )
-
-
-def _open_or_done(unknown: tuple[CallRecord, ...]) -> tuple[CallRecord, ...]:
-    """What of these a further turn has to know of."""
-    return tuple(record for record in unknown if record.status is not CallStatus.FAILED)
+    running = running_of(state)._replace(attempt=event.attempt, wave=0, wave_done=0, saved=None)
+    return state.got_further(position_of(event), running)
 
 
 def _logged(state: SessionState, event: StepEnded | Said) -> SessionState:
-    running = _running(state)
-    return state.got_further(_at(event), running._replace(log=(*running.log, event)))
+    running = running_of(state)
+    return state.got_further(position_of(event), running._replace(log=(*running.log, event)))
 
 
 def _unchanged(state: SessionState, event: Event) -> SessionState:
     fields: list[Any] = list(state)
-    fields[POSITION] = _at(event)
+    fields[POSITION] = position_of(event)
     return _new_state(fields)
 
 
@@ -292,9 +219,9 @@ def _courtesy_said(state: SessionState, event: CourtesySaid) -> SessionState:
         if event.courtesy is CourtesyKind.STILL_WORKING:
             words = words._replace(noticed_at=event.at, notices=words.notices + 1)
         running = running._replace(log=(*running.log, event), words=words)
-        state = state.got_further(_at(event), running)
+        state = state.got_further(position_of(event), running)
     else:
-        state = state.changed(_at(event))
+        state = state.changed(position_of(event))
     return _posted(state, event, DeliveryKind.COURTESY, Reply(text=event.text))
 
 
@@ -302,10 +229,10 @@ def _heard(state: SessionState, event: Heard) -> SessionState:
     running = state.running
     if running is not None and running.number == event.turn:
         words = running.words._replace(heard=event.characters)
-        return state.got_further(_at(event), running._replace(words=words))
+        return state.got_further(position_of(event), running._replace(words=words))
     if is_unsettled(state, event.turn):
-        return state.changed(_at(event), unsettled=(*state.unsettled, heard(event)))
-    return state.changed(_at(event))
+        return state.changed(position_of(event), unsettled=(*state.unsettled, heard(event)))
+    return state.changed(position_of(event))
 
 
 def _posted(
@@ -345,96 +272,11 @@ def _delivery(  # noqa: PLR0917 - what a delivery consists of
 
 
 def _saved(state: SessionState, event: Saved) -> SessionState:
-    return state.got_further(_at(event), _running(state)._replace(saved=event.state))
-
-
-def _stop_requested(state: SessionState, event: StopRequested) -> SessionState:
-    state = covering(state, event)
-    running = state.running
-    if running is None:
-        if state.window is None:
-            return state.changed(_at(event))
-        closing = event.reason is Reason.SHUTDOWN
-        return state.changed(
-            _at(event), status=Status.CLOSING if closing else Status.IDLE, window=None
-        )
-    before = running.stop
-    how = event.how
-    until = event.at + (how.patience if isinstance(how, AfterWave) else how.grace)
-    if fences(how):
-        # A stop's bound is the larger of its grace and what protected calls have left.
-        protected = (c.timeout or 0.0 for c in running.open if c.protected)
-        until = max([until, *(running.wave_started_at + timeout for timeout in protected)])
-    if before is not None and before.fenced == fences(how):
-        # A stop that is told again does not get more time.
-        until = min(until, before.until)
-    stop = Stopping(how, event.reason, event.detail, until, event.backlog, _by(event))
-    if before is not None:
-        stop = _told_again(before, stop)
-    closing = state.status is Status.CLOSING or event.reason is Reason.SHUTDOWN
-    status = Status.CLOSING if closing else Status.STOPPING
-    words = running.words
-    if before is None:
-        words = Words(words.noticed_at, words.notices, words.heard, event.at)
-    running = running._replace(stop=stop, words=words)
-    return state.changed(_at(event), status=status, running=running)
-
-
-def _by(event: StopRequested) -> tuple[str, ...]:
-    return () if event.by is None else (event.by,)
-
-
-def _told_again(before: Stopping, stop: Stopping) -> Stopping:
-    """A stop that is told again, or rises, and what it keeps of the one before."""
-    stopped = before.backlog is not None
-    decided = stopped or before.reason is Reason.DEADLINE or isinstance(before.how, Rollback)
-    return stop._replace(
-        # A shutdown only bounds a turn of which it is clear already how it ends.
-        reason=before.reason if decided and stop.reason is Reason.SHUTDOWN else stop.reason,
-        detail=stop.detail or before.detail,
-        backlog=stop.backlog or before.backlog,
-        # A message that comes after the stop does not ask for the same as those before it.
-        by=before.by if stopped else (*before.by, *stop.by),
-        undoing=before.undoing,
-    )
-
-
-def _rollback_started(state: SessionState, event: RollbackStarted) -> SessionState:
-    calls = {record.call_id: record for record in chain_of(state)}
-    return _undoing(state, event, Undoing(tuple(calls[call_id] for call_id in event.calls)))
-
-
-def _rollback_refused(state: SessionState, event: RollbackRefused) -> SessionState:
-    running, stop = _stopping(state)
-    grace = stop.how.grace if isinstance(stop.how, Rollback) else 0.0
-    words = f"not rolled back: {event.detail}"
-    detail = f"{stop.detail}; {words}" if stop.detail else words
-    stop = stop._replace(how=Now(grace=grace), detail=detail)
-    return state.changed(_at(event), running=running._replace(stop=stop))
-
-
-def _compensation_ended(state: SessionState, event: CompensationEnded) -> SessionState:
-    undoing = state.undoing
-    assert undoing is not None, "nothing is undone but in a rollback"
-    ended, *left = undoing.left
-    failed = () if event.status is CallStatus.COMPLETED else (ended,)
-    return _undoing(state, event, Undoing(tuple(left), (*undoing.failed, *failed)))
-
-
-def _undoing(state: SessionState, event: Event, undoing: Undoing) -> SessionState:
-    running, stop = _stopping(state)
-    stop = stop._replace(undoing=undoing)
-    return state.changed(_at(event), running=running._replace(stop=stop))
-
-
-def _stopping(state: SessionState) -> tuple[Running, Stopping]:
-    running = _running(state)
-    assert running.stop is not None, "only what was told to stop is rolled back"
-    return running, running.stop
+    return state.got_further(position_of(event), running_of(state)._replace(saved=event.state))
 
 
 def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
-    running, outcome = _running(state), event.outcome
+    running, outcome = running_of(state), event.outcome
     number, reply, delivery_id = event.turn, event.reply, event.delivery_id
     waiting = state.waiting
     fields: list[Any] = list(state)
@@ -457,9 +299,9 @@ def _turn_ended(state: SessionState, event: TurnEnded) -> SessionState:
         if waiting:
             fields[WAITING] = steered_first(waiting)
     if running.stop is not None and running.stop.undoing is not None:
-        fields[UNKNOWN] = _open_or_done(after_rollback(state))
+        fields[UNKNOWN] = open_or_done(after_rollback(state))
     elif state.unknown:
-        fields[UNKNOWN] = _open_or_done(state.unknown)
+        fields[UNKNOWN] = open_or_done(state.unknown)
     if outcome is _FINISHED:
         fields[LAST_REPLY] = reply
         if running.saved is not None:
@@ -507,13 +349,13 @@ def _then(
     change: Callable[[SessionState, Any], SessionState],
 ) -> Callable[[SessionState, Any], SessionState]:
     def fold_it(state: SessionState, event: Event) -> SessionState:
-        return change(state, event)._replace(position=_at(event))
+        return change(state, event)._replace(position=position_of(event))
 
     return fold_it
 
 
 def _taken(state: SessionState, event: MessagesTaken) -> SessionState:
-    _running(state)
+    running_of(state)
     return taken(state, event)
 
 
@@ -541,11 +383,11 @@ _FOLD: dict[type[Event], Callable[[SessionState, Any], SessionState]] = {
     StepEnded: _logged,
     Said: _said,
     Saved: _saved,
-    StopRequested: _stop_requested,
-    RollbackStarted: _rollback_started,
-    RollbackRefused: _rollback_refused,
+    StopRequested: stop_requested,
+    RollbackStarted: rollback_started,
+    RollbackRefused: rollback_refused,
     CompensationStarted: _unchanged,
-    CompensationEnded: _compensation_ended,
+    CompensationEnded: compensation_ended,
     ExecutionCancelled: _unchanged,
     CancellationHandled: _unchanged,
     TurnEnded: _turn_ended,

@@ -1,4 +1,4 @@
-"""The fold's part for what waits: taken, edited, parked, resumed, collected; pure."""
+"""Parts of the fold: what waits is taken, edited, parked, resumed, collected; pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .state import Covers, Scheduled, SessionState, Status, Waiting, Window, ear
 
 if TYPE_CHECKING:
     from ...messages.events import (
+        Event,
         MessageAccepted,
         MessageDue,
         MessageEdited,
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
         StopRequested,
         WindowExtended,
     )
+    from .state import Running
+
+
+def position_of(event: Event) -> int:
+    """The position of an event that is journaled."""
+    assert event.position is not None, "what is journaled has a position"
+    return event.position
+
+
+def running_of(state: SessionState) -> Running:
+    """The running turn, of which there is one if the journal is whole.
+
+    Raises:
+        ValueError: there is none.
+    """
+    running = state.running
+    if running is None:
+        msg = f"the journal of session {str(state.key)!r} is corrupt: position {state.position + 1}"
+        raise ValueError(msg)
+    return running
 
 
 def scheduled(state: SessionState, event: MessageAccepted, due_at: float) -> SessionState:
