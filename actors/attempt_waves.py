@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..messages.commands import Progress
@@ -16,8 +17,10 @@ from .ledger import Ledger, record_of
 from .wave_call import CommitGate, WaveCall
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
+    from ..journal.base import Commit
     from ..messages.errors import CallFailed
     from ..messages.records import CallRecord, CallStarted
     from ..tools.execution import CallEnd, Prepared
@@ -90,8 +93,8 @@ class AttemptWaves(Attempt):
                 await self._admission(wave, ours)
             self._number = wave
             self._calls = ours
-            waiting = ours if self._may_all_start() else self._waiting(ours)
             try:
+                waiting = ours if self._may_all_start() else await self._waiting(ours)
                 if waiting and self.begin(waiting):
                     if (inline := self.inline) is not None:
                         await inline
@@ -173,21 +176,32 @@ class AttemptWaves(Attempt):
         commit = self.control.commit
         return not self._answers and (commit is None or (commit.done and commit.error is None))
 
-    def _waiting(self, calls: list[WaveCall]) -> list[WaveCall]:
-        """Those that the ledger did not answer; what is not a read waits for the commit."""
-        gate: CommitGate | None = None
-        commit = self.control.commit
-        if commit is not None and (not commit.done or commit.error is not None):
-            gate = CommitGate(commit, self._loop)
+    async def _waiting(self, calls: Sequence[WaveCall]) -> Sequence[Prepared]:
+        """Those that the ledger did not answer, when they may begin; reads may at once."""
         waiting: list[WaveCall] = []
+        has_reads = False
         for call in calls:
             if call.end is not None:
                 self._tell(call, call.end)
                 continue
+            has_reads = has_reads or call.tool.is_read
+            waiting.append(call)
+        commit = self.control.commit
+        if commit is None or (commit.done and commit.error is None):
+            return waiting
+        if waiting and not has_reads:
+            return await self._when_durable(waiting, commit)
+        gate = CommitGate(commit, self._loop)
+        for call in waiting:
             if not call.tool.is_read:
                 call.gate = gate
-            waiting.append(call)
         return waiting
+
+    async def _when_durable(self, calls: Sequence[WaveCall], commit: Commit) -> Sequence[Prepared]:
+        """Wait for the commit once; behind it the wave begins as it does in memory."""
+        opens: asyncio.Future[None] = self._loop.create_future()
+        commit.add_done_callback(partial(_open, opens))
+        return await self.hold(calls, opens)
 
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Take note of a call's end, to be told with what comes next, or in a moment."""
@@ -255,3 +269,13 @@ class AttemptWaves(Attempt):
         given, at = self.input, self.environment.now()
         fence = self.control.fence
         return record_of(call.started(), call.done(end), fence, self._wave_at, at, given.senders)
+
+
+def _open(gate: asyncio.Future[None], commit: Commit) -> None:
+    """Others wait for the same commit, and what may leave goes before what begins."""
+    if gate.done():
+        return
+    if commit.error is None:
+        gate.set_result(None)
+    else:
+        gate.set_exception(commit.error)

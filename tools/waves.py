@@ -97,6 +97,39 @@ class WaveRunner(CallRunner):
             await self.join()
         return [one.end for one in prepared if one.end is not None]
 
+    async def hold(
+        self, prepared: Sequence[Prepared], opens: asyncio.Future[None]
+    ) -> Sequence[Prepared]:
+        """Have a wave wait as a whole, before it begins; nobody but the agent waits for that.
+
+        Args:
+            prepared: the calls.
+            opens: done when they may begin; an error in it skips them.
+
+        Returns:
+            those that are left, for :meth:`begin`.
+
+        Raises:
+            CancelledError: the agent's own task was cancelled; none of them is started.
+        """
+        self._wave = prepared
+        self._left = len(prepared)
+        self._waiter = opens
+        try:
+            await opens
+        except asyncio.CancelledError:
+            for one in prepared:
+                if one.end is None:
+                    self._withdraw(one)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is why they are skipped
+            end = endings.skipped(error, retryable=self._retryable(error))
+            for one in prepared:
+                if one.end is None:
+                    self._ended(one, end)
+        self._left = 0
+        return [one for one in prepared if one.end is None]
+
     def begin(self, prepared: Sequence[Prepared]) -> bool:
         """Start a wave, and run it as far as it comes without waiting.
 
