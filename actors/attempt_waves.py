@@ -94,7 +94,7 @@ class AttemptWaves(Attempt):
             self._number = wave
             self._calls = ours
             try:
-                waiting = ours if self._may_all_start() else await self._waiting(ours)
+                waiting = ours if self._may_all_start() else await self.hold(*self._waiting(ours))
                 if waiting and self.begin(waiting):
                     if (inline := self.inline) is not None:
                         await inline
@@ -176,32 +176,34 @@ class AttemptWaves(Attempt):
         commit = self.control.commit
         return not self._answers and (commit is None or (commit.done and commit.error is None))
 
-    async def _waiting(self, calls: Sequence[WaveCall]) -> Sequence[Prepared]:
-        """Those that the ledger did not answer, when they may begin; reads may at once."""
+    def _waiting(
+        self, calls: Sequence[WaveCall]
+    ) -> tuple[Sequence[Prepared], asyncio.Future[None] | None]:
+        """Those that the ledger did not answer, and what they wait for as a whole.
+
+        The wave begins then as it does in memory. Reads do not wait for the commit; where there
+        are some, each of the others waits for it by itself.
+        """
         waiting: list[WaveCall] = []
         has_reads = False
         for call in calls:
-            if call.end is not None:
+            if call.end is None:
+                waiting.append(call)
+                has_reads = has_reads or call.tool.is_read
+            else:
                 self._tell(call, call.end)
-                continue
-            has_reads = has_reads or call.tool.is_read
-            waiting.append(call)
         commit = self.control.commit
-        if commit is None or (commit.done and commit.error is None):
-            return waiting
-        if waiting and not has_reads:
-            return await self._when_durable(waiting, commit)
+        if not waiting or commit is None or (commit.done and commit.error is None):
+            return waiting, None
+        if not has_reads:
+            opens: asyncio.Future[None] = self._loop.create_future()
+            commit.add_done_callback(partial(_open, opens))
+            return waiting, opens
         gate = CommitGate(commit, self._loop)
         for call in waiting:
             if not call.tool.is_read:
                 call.gate = gate
-        return waiting
-
-    async def _when_durable(self, calls: Sequence[WaveCall], commit: Commit) -> Sequence[Prepared]:
-        """Wait for the commit once; behind it the wave begins as it does in memory."""
-        opens: asyncio.Future[None] = self._loop.create_future()
-        commit.add_done_callback(partial(_open, opens))
-        return await self.hold(calls, opens)
+        return waiting, None
 
     def _tell(self, one: Prepared, end: CallEnd) -> None:
         """Take note of a call's end, to be told with what comes next, or in a moment."""

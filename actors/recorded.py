@@ -26,7 +26,7 @@ from ..messages.commands import (
     TimeIsUp,
     TokenCancelled,
 )
-from ..messages.entries import Entry, Progressed
+from ..messages.entries import Entry, Progressed, entry_of
 from ..messages.errors import (
     JournalCorrupt,
 )
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ..journal.base import Commit, Journal
     from ..messages.commands import Progress
     from ..messages.dead_letters import DeadLetter
+    from ..messages.entries import Line
     from ..messages.ids import Fence, SessionKey
     from ..messages.message import Delivery, SessionMessage
     from ..messages.reasons import CourtesyKind
@@ -364,13 +365,17 @@ class RecordedActor(AsyncioActor):
             history = (*history, *said.history)
         return Decision(state, entries, history)
 
-    def _hold(self, commit: Commit, entries: Sequence[Entry]) -> None:
+    def _hold(self, commit: Commit, entries: Sequence[Entry] | Line) -> None:
         """Let out what these entries allow when they are durable, in order."""
         if self._releases is None:
             self._releases = Releases(self._release_later, self._journal_lost)
         self._releases.after(commit, entries)
 
-    def _release_later(self, entries: Sequence[Entry]) -> None:
+    def _release_later(self, entries: Sequence[Entry] | Line) -> None:
+        if isinstance(entries, bytes):
+            if not self._services.hub.watched:
+                return
+            entries = (entry_of(entries),)
         if self.lifecycle is not Lifecycle.STOPPED:
             self._release(entries)
         elif self._services.hub.watched:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ..journal.base import Commit
-    from ..messages.entries import Entry
+    from ..messages.entries import Entry, Line
 
 
 class _Held(NamedTuple):
     """What waits for its commit: entries to be let out, or an act, and what is done instead."""
 
     commit: Commit
-    entries: Sequence[Entry]
+    entries: Sequence[Entry] | Line
     act: Callable[[], object] | None = None
     otherwise: Callable[[], object] | None = None
+
+
+# 70 ns instead of the 300 ns of a named tuple's own, for each commit.
+_new_held: Callable[[type[_Held], tuple[Any, ...]], _Held] = cast("Any", tuple).__new__
 
 
 class Releases:
@@ -28,7 +32,7 @@ class Releases:
     of its own, and an entry is held as it is.
 
     Args:
-        release: lets entries out; they are durable.
+        release: lets entries out, or one of which it is given the line; they are durable.
         lost: told, once, when the journal cannot say whether it has what was appended; nothing
             that is held back is done after that.
     """
@@ -36,7 +40,7 @@ class Releases:
     __slots__ = ("_held", "_is_lost", "_lost", "_release")
 
     def __init__(
-        self, release: Callable[[Sequence[Entry]], object], lost: Callable[[Exception], None]
+        self, release: Callable[[Sequence[Entry] | Line], object], lost: Callable[[Exception], None]
     ) -> None:
         self._held: deque[_Held] | None = None
         self._is_lost = False
@@ -48,8 +52,12 @@ class Releases:
         """Whether anything is held back."""
         return bool(self._held)
 
-    def after(self, commit: Commit, entries: Sequence[Entry]) -> None:
-        """Let ``entries`` out when ``commit`` and all before it are durable; at once if so."""
+    def after(self, commit: Commit, entries: Sequence[Entry] | Line) -> None:
+        """Let ``entries`` out when ``commit`` and all before it are durable; at once if so.
+
+        Of one entry that says what happened to calls its line will do: in that there is nothing
+        for the collector of garbage to look at as long as it is held.
+        """
         if self._is_lost:
             return
         if commit.done and commit.error is None and not self._held:
@@ -57,7 +65,7 @@ class Releases:
             return
         if self._held is None:
             self._held = deque()
-        self._held.append(_Held(commit, entries))
+        self._held.append(_new_held(_Held, (commit, entries, None, None)))
         commit.add_done_callback(self._committed)
 
     def when_durable(

@@ -254,7 +254,7 @@ class SessionActor(SchedulingActor):
         if entry.wave and self._control is not None:
             self._control.admit(entry.wave, commit)
         if self._releases is not None or not commit.done or commit.error is not None:
-            self._hold(commit, (entry,))
+            self._hold(commit, (entry,) if services.hub.watched else entry.line)
             return False
         if not services.rules.survives:
             services.journal.snapshot(self._key, state)

@@ -26,23 +26,21 @@ class Commit:
     def __init__(self, *, done: bool = False) -> None:
         self.done = done
         self.error: Exception | None = None
-        self._callbacks: list[Callable[[Commit], object]] | None = None  # made when it is needed
+        self._callbacks: tuple[Callable[[Commit], object], ...] = ()
 
     def add_done_callback(self, callback: Callable[[Commit], object]) -> None:
         """Call ``callback`` with this commit when it is done; at once when it is."""
         if self.done:
             callback(self)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
         else:
-            self._callbacks.append(callback)
+            self._callbacks += (callback,)
 
     def complete(self, error: Exception | None = None) -> None:
         """For journals: the events are durable, or nobody can say (``error``)."""
         self.done = True
         self.error = error
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
             callback(self)
 
 

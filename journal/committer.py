@@ -12,14 +12,16 @@ from loguru import logger
 
 from ..messages.errors import JournalBusy, JournalFull
 from .base import Commit, WriterLife
-from .writer import DEFINITE, OF_ONE, Erasure, Lost
+from .items import Erasure
+from .writer import DEFINITE, OF_ONE, Lost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from ..messages.ids import SessionKey
-    from .writer import Item, Writer
+    from .items import Item
+    from .writer import Writer
 
 _TRY_AGAIN: Final = (0.05, 1.0)
 """Seconds until what could not be written is tried again: at first, and at most."""
@@ -110,14 +112,14 @@ class Committer:
 
     def put(self, item: Item) -> None:
         """Queue something to be written; its commit tells what came of it."""
-        key, commit = item.key, item.commit
+        key = item.key
         if self._lost and (lost := self._lost.get(key)) is not None:
             # What it follows on may not be there: not before its session was read again.
-            self._loop.call_soon(commit.complete, lost)
+            self._loop.call_soon(item.complete, lost)
             return
         self._queue.append(item)
         self._pending_bytes += len(item.data)
-        self._last[key] = commit
+        self._last[key] = item
         if not (self._at_work or self._is_due or self._timer):
             # What else happens in this turn of the loop goes into the same transaction.
             self._is_due = True
@@ -260,14 +262,15 @@ class Committer:
             self._lost.update({item.key: error for item in items})
         last = self._last
         for item in items:
-            key, commit = item.key, item.commit
+            key = item.key
             self._pending_bytes -= len(item.data)
+            item.data = b""  # whoever appended it keeps the commit
             if error is not None and isinstance(item, Erasure):
                 item.clean.complete(error)
-            if last.get(key) is commit:
+            if last.get(key) is item:
                 del last[key]
             try:
-                commit.complete(error)
+                item.complete(error)
             except Exception as raised:  # noqa: BLE001 - the others are told all the same
                 logger.opt(exception=raised).error("what waited for session {} failed", key)
 

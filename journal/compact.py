@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import apsw
 
 from ..messages.errors import JournalCorrupt, JournalError
-from .base import Commit
 from .inspect import Inspection
+from .items import Snapshot
 from .place import ProcessLock, refuse_network
-from .writer import Lost, Snapshot, Writer
+from .writer import Lost, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class _Run:
             return
         self.compacted += 1
         self.dropped += len(rows)
-        self._snapshots.append(Snapshot(found.key, state.position, data, Commit()))
+        self._snapshots.append(Snapshot(found.key, data, state.position))
         if len(self._snapshots) >= _AT_A_TIME:
             self.write()
 

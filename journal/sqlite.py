@@ -22,10 +22,11 @@ from ..messages.ids import SessionKey
 from .base import Commit, Erased, Recorded, WriterLife
 from .codec import Codec
 from .committer import Committer
+from .items import CountedUnit, Erasure, Glance, Snapshot, Unit
 from .place import ProcessLock, refuse_network
 from .reader import Reader
 from .schema import Synchronous
-from .writer import Erasure, Glance, Snapshot, Unit, Writer
+from .writer import Writer
 
 if TYPE_CHECKING:
     from ..messages.history import HistoryEntry
@@ -208,12 +209,11 @@ class SqliteJournal:
             JournalBusy: there is a new message among them, and too much waits already.
         """
         committer = self._running().committer
-        commit = Commit()
         first, last = entries[0], entries[-1]
         if first is last and type(first) is Progressed and not history:  # as most are
-            data = b"[%b]" % first.line
-            committer.put(Unit(key, first.position, data, b"", 0, 0.0, (), commit))
-            return commit
+            unit = Unit(key, b"[%b]" % first.line, first.position)
+            committer.put(unit)
+            return unit
         is_used = False
         if type(first) is not Progressed and any(type(one) is MessageAccepted for one in entries):
             committer.admit()
@@ -221,19 +221,17 @@ class SqliteJournal:
         position = first.position
         assert position is not None, "what is journaled has a position"
         unfinished = more_unfinished(entries)
-        committer.put(
-            Unit(
-                key,
-                position,
-                self._codec.entries(entries),
-                self._codec.history(history) if history else b"",
-                unfinished,
-                last.at if is_used or unfinished else 0.0,
-                () if type(first) is Progressed else scheduled_by(entries),
-                commit,
-            )
+        unit = CountedUnit(
+            key,
+            self._codec.entries(entries),
+            position,
+            history=self._codec.history(history) if history else b"",
+            unfinished=unfinished,
+            at=last.at if is_used or unfinished else 0.0,
+            due=() if type(first) is Progressed else scheduled_by(entries),
         )
-        return commit
+        committer.put(unit)
+        return unit
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Write ``state`` down in the place of the entries so far, if they are many."""
@@ -253,7 +251,7 @@ class SqliteJournal:
             logger.opt(exception=error).error("the state of session {} cannot be written", key)
         else:
             self._next_at[key] += self._snapshot_after * len(data) // _LARGE
-            self._running().committer.put(Snapshot(key, position, data, Commit()))
+            self._running().committer.put(Snapshot(key, data, position))
 
     def let_go(self, key: SessionKey) -> None:
         """Keep nothing in memory of a session of which everything is written."""
@@ -265,8 +263,9 @@ class SqliteJournal:
         self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
     ) -> Erased:
         """Forget a session; clean when it is neither in the file nor in the ``-wal`` file."""
-        commit, clean = Commit(), Commit()
-        self._running().committer.put(Erasure(key, above, b"", unless_after, clean, commit))
+        commit = Erasure(key, above, unless_after)
+        clean = commit.clean
+        self._running().committer.put(commit)
         self._next_at.pop(key, None)
         return Erased(commit, clean)
 
@@ -364,9 +363,9 @@ class SqliteJournal:
 
     def note_time(self, now: float) -> Commit:
         """Note that somebody looks at how old sessions are."""
-        commit = Commit()
-        self._running().committer.put(Glance(_NOBODY, now, b"", commit))
-        return commit
+        glance = Glance(_NOBODY, now)
+        self._running().committer.put(glance)
+        return glance
 
     async def unused(self, since: float) -> AsyncIterator[Sequence[SessionKey]]:
         """The sessions at rest of which nothing was accepted and nothing ended since then."""

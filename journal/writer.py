@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 from loguru import logger
 
-from ..messages.ids import SessionKey
 from .age import note_time
-from .base import Commit
 from .codec import VERSION, checksum_of
 from .floors import last_of, may_begin, name_of, raise_floor, salt_of
+from .items import CountedUnit, Erasure, Glance, Snapshot, Unit
 from .rows import TABLES
 from .schema import (
     POSITIONS,
@@ -33,7 +32,9 @@ from .wal import synced_wal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..messages.ids import SessionKey
     from .database import Database
+    from .items import Item
     from .schema import Synchronous
 
 DEFINITE: Final = (apsw.FullError, apsw.BusyError, apsw.LockedError)
@@ -55,65 +56,6 @@ _RECENT: Final = 2_000
 _KNOWN: Final = 50_000
 """Sessions of which the writer knows the last row without looking it up. Those that are let go
 are none of them."""
-
-
-class Unit(NamedTuple):
-    """What happened in a session in one go, in bytes: it is written as a whole, or not at all.
-
-    Args:
-        position: of the first entry.
-        history: what it adds to the session's history; empty for nothing.
-        unfinished: how many more messages and deliveries are to be ended after it than before.
-        at: when the session was used by that, in seconds since the epoch; 0 if it was not.
-        due: where messages were accepted that are due then, or are scheduled no more (None).
-    """
-
-    key: SessionKey
-    position: int
-    data: bytes
-    history: bytes
-    unfinished: int
-    at: float
-    due: Sequence[tuple[int, float | None]]
-    commit: Commit
-
-
-class Snapshot(NamedTuple):
-    """A session's state after the entry at a position, in bytes; the entries so far may go."""
-
-    key: SessionKey
-    position: int
-    data: bytes
-    commit: Commit
-
-
-class Erasure(NamedTuple):
-    """Nothing of a session is to be left.
-
-    Args:
-        above: what is begun under the key later is above this position.
-        unless_after: leave it if something waits for it, or it was used since then.
-        clean: when no traces are left, either.
-    """
-
-    key: SessionKey
-    above: int
-    data: bytes
-    unless_after: float | None
-    clean: Commit
-    commit: Commit
-
-
-class Glance(NamedTuple):
-    """Somebody looks for sessions that are not used, at this time; nothing of a session."""
-
-    key: SessionKey
-    at: float
-    data: bytes
-    commit: Commit
-
-
-Item = Unit | Snapshot | Erasure | Glance
 
 
 class Lost(Exception):
@@ -278,37 +220,47 @@ class Writer:
         unfinished: dict[int, tuple[int, float]] = {}
         snapshots: list[tuple[int, Snapshot]] = []
         for item in items:
-            if not isinstance(item, Unit):
-                if isinstance(item, Snapshot):
-                    found = _session_of(connection, item)
-                    snapshots += ((session, item) for session in found)
+            if isinstance(item, Unit):
+                place = self._place_of(connection, item)
+                entries += (place, checksum_of(place, item.data), item.data)
+                if not isinstance(item, CountedUnit):  # as most are not
                     continue
+                session = place // POSITIONS
+                if item.history:
+                    history += (place, checksum_of(place, item.history), item.history)
+                if item.at:
+                    before = unfinished.get(session)
+                    more = item.unfinished + (before[0] if before else 0)
+                    unfinished[session] = (more, item.at)
+                if item.due:
+                    _schedule(connection, session, item.due)
+            elif isinstance(item, Snapshot):
+                found = _session_of(connection, item)
+                snapshots += ((session, item) for session in found)
+            else:
                 self._insert(connection, entries, history, unfinished, snapshots)
                 for written in (entries, history, unfinished, snapshots):
                     written.clear()
-                if isinstance(item, Glance):
-                    note_time(connection, item.at, is_first=not self._looked)
-                    self._looked = True
-                else:
-                    self._erase(connection, item)
-                continue
-            key, position, data, added, more, at, due, _ = item
-            last = self._last.get(key) or self._last_of(connection, item)
-            session = last // POSITIONS
-            place = row_id(session, position)
-            if place <= last:
-                msg = f"session {str(key)!r} has something at {position} already"
-                raise apsw.ConstraintError(msg)
-            self._last[key] = place
-            entries += (place, checksum_of(place, data), data)
-            if added:
-                history += (place, checksum_of(place, added), added)
-            if at:
-                before = unfinished.get(session)
-                unfinished[session] = (more + (before[0] if before else 0), at)
-            if due:
-                _schedule(connection, session, due)
+                self._look_or_erase(connection, item)
         self._insert(connection, entries, history, unfinished, snapshots)
+
+    def _place_of(self, connection: Database, unit: Unit) -> int:
+        """The row of a unit; it is the last one of its session from here on."""
+        key = unit.key
+        last = self._last.get(key) or self._last_of(connection, unit)
+        place = row_id(last // POSITIONS, unit.position)
+        if place <= last:
+            msg = f"session {str(key)!r} has something at {unit.position} already"
+            raise apsw.ConstraintError(msg)
+        self._last[key] = place
+        return place
+
+    def _look_or_erase(self, connection: Database, item: Item) -> None:
+        if isinstance(item, Glance):
+            note_time(connection, item.at, is_first=not self._looked)
+            self._looked = True
+        elif isinstance(item, Erasure):
+            self._erase(connection, item)
 
     def _insert(
         self,
@@ -337,7 +289,7 @@ class Writer:
             found = connection.execute(
                 "INSERT INTO session (tenant, session_id, touched_at, floor) VALUES (?, ?, ?, ?) "
                 "RETURNING id",
-                (*key, unit.at, floor),
+                (*key, unit.at if isinstance(unit, CountedUnit) else 0.0, floor),
             ).get
         return int(found)
 

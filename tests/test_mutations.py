@@ -200,11 +200,17 @@ MUTATIONS: Final = {
         "        if True:\n",
         f"{DURABILITY}::test_nothing_leaves_before_it_is_durable",
     ),
-    "a call does not wait for its commit": Mutation(
+    "a wave does not wait for its commit": Mutation(
+        "actors/attempt_waves.py",
+        "        if not has_reads:\n",
+        "        if not has_reads:\n            return waiting, None\n",
+        f"{DURABILITY}::test_nothing_leaves_before_it_is_durable",
+    ),
+    "a call beside a read does not wait for its commit": Mutation(
         "actors/wave_call.py",
         "        return self._commit.done",
         "        return True",
-        f"{DURABILITY}::test_nothing_leaves_before_it_is_durable",
+        f"{SYSTEM}/test_waiting_waves.py::test_a_wave_waits_as_a_whole_and_its_reads_do_not",
     ),
     "what is deleted is not overwritten": Mutation(
         "journal/schema.py",

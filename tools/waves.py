@@ -98,13 +98,13 @@ class WaveRunner(CallRunner):
         return [one.end for one in prepared if one.end is not None]
 
     async def hold(
-        self, prepared: Sequence[Prepared], opens: asyncio.Future[None]
+        self, prepared: Sequence[Prepared], opens: asyncio.Future[None] | None
     ) -> Sequence[Prepared]:
         """Have a wave wait as a whole, before it begins; nobody but the agent waits for that.
 
         Args:
             prepared: the calls.
-            opens: done when they may begin; an error in it skips them.
+            opens: done when they may begin; an error in it skips them. None if they may now.
 
         Returns:
             those that are left, for :meth:`begin`.
@@ -112,6 +112,8 @@ class WaveRunner(CallRunner):
         Raises:
             CancelledError: the agent's own task was cancelled; none of them is started.
         """
+        if opens is None:
+            return prepared
         self._wave = prepared
         self._left = len(prepared)
         self._waiter = opens

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from wavebreak.journal.writer import Item
+    from wavebreak.journal.items import Item
 
 
 def image(path: Path, name: str) -> Path:
