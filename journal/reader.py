@@ -15,6 +15,7 @@ from . import age
 from .base import Recorded
 from .codec import Row, checked
 from .floors import floor_of, name_of, salt_of
+from .rows import TABLES
 from .schema import POSITIONS, connect_to_read
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Reader:
             *_rows(connection, "recent", first, behind=at),
         ]
         entries: Sequence[Entry] = self._codec.read_entries(rows, what) if rows else []
-        if not entries and snapshot is None and _has(connection, "history", first):
+        if not entries and snapshot is None and any(_history(connection, first)):
             msg = f"{what} is gone, but for its history: restore it from a backup"
             raise JournalCorrupt(msg)
         return Recorded(snapshot, entries, floor), at
@@ -123,8 +124,7 @@ class Reader:
         missing = limit
         with self._opened() as connection:
             first = self._first_of(connection, key)
-            rows = () if first is None else _rows(connection, "history", first, "DESC")
-            for row in rows:
+            for row in () if first is None else _history(connection, first):
                 if missing <= 0:
                     break
                 what = f"the history of session {str(key)!r}"
@@ -232,7 +232,7 @@ def _rows_behind(connection: Database, first: int, after: int, limit: int) -> li
 def _rows(
     connection: Database, table: str, first: int, order: str = "ASC", *, behind: int = -1
 ) -> Iterator[Row]:
-    place = "place" if table == "recent" else "id"
+    place = TABLES[table]
     rows = connection.execute(
         f"SELECT {place}, version, checksum, data FROM {table} "  # noqa: S608 - our own words
         f"WHERE {place} BETWEEN ? AND ? ORDER BY {place} {order}",
@@ -242,5 +242,7 @@ def _rows(
         yield Row(*row)
 
 
-def _has(connection: Database, table: str, first: int) -> bool:
-    return next(_rows(connection, table, first), None) is not None
+def _history(connection: Database, first: int) -> Iterator[Row]:
+    """The pieces of a session's history, the last one first."""
+    yield from _rows(connection, "later_history", first, "DESC")
+    yield from _rows(connection, "history", first, "DESC")

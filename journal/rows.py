@@ -12,12 +12,21 @@ from .codec import Row
 from .schema import POSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .database import Database
 
-TABLES: Final = {"snapshot": "id", "entry": "id", "recent": "place", "history": "id"}
+TABLES: Final = {
+    "snapshot": "id",
+    "entry": "id",
+    "recent": "place",
+    "history": "id",
+    "later_history": "place",
+}
 """The tables with what sessions have, and the column with session and position."""
+
+_GOES_TO: Final = {"recent": "entry", "later_history": "history"}
+"""Where the rows belong of tables that have them in the order of writing."""
 
 
 _NOTHING: Final[Mapping[int, float]] = MappingProxyType({})
@@ -31,7 +40,8 @@ class Found(NamedTuple):
         key: its name; None if rows name a session that is not there.
         unfinished: how many messages and deliveries it has that have not ended, as is noted.
         touched_at: when that changed last, in seconds since the epoch.
-        rows: by table, in order; entries of both tables are in ``entry``.
+        rows: by table, in order; entries of both tables are in ``entry``, and all of the history
+            is in ``history``.
         error: what SQLite says instead of rows; then there may be more.
         floor: its first position is the one above this.
         due: at which positions messages were accepted that are not due yet, and when they are.
@@ -78,20 +88,28 @@ def read_sessions(
     due = read_due(connection, first, last)
     merged = heapq.merge(
         ((number, "", None) for number in sorted(names)),
-        *(_rows(connection, table, first, last) for table in tables),
+        *(_rows(connection, table, first, last) for table in tables_of(connection, tables)),
         key=_number,
     )
     for number, group in groupby(merged, _number):
-        rows: dict[str, list[Row]] = {table: [] for table in TABLES if table != "recent"}
+        rows: dict[str, list[Row]] = {table: [] for table in TABLES if table not in _GOES_TO}
         for _, table, row in group:
             if row is not None:
-                rows["entry" if table == "recent" else table].append(row)
-        if len(rows["entry"]) > 1:
-            rows["entry"].sort(key=lambda row: row.row_id)
+                rows[_GOES_TO.get(table, table)].append(row)
+        for table in _GOES_TO.values():
+            if len(rows[table]) > 1:
+                rows[table].sort(key=lambda row: row.row_id)
         tenant, session_id, unfinished, touched_at, begin = names.get(number) or _NOBODY
         key = SessionKey(tenant, session_id) if number in names else None
         times = due.get(number, _NOTHING)
         yield Found(number, key, unfinished, touched_at, rows, floor=begin, due=times)
+
+
+def tables_of(connection: Database, tables: Iterable[str] = TABLES) -> list[str]:
+    """Those of ``tables`` that the journal has; all, once this version has written to it."""
+    names: list[Any] = connection.execute("SELECT name FROM sqlite_schema").fetchall()
+    there = {name for (name,) in names}
+    return [table for table in tables if table in there]
 
 
 def read_due(connection: Database, first: int, last: int) -> dict[int, dict[int, float]]:

@@ -23,7 +23,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 APPLICATION_ID: Final = 0x77617665
 """What tells a journal from other databases: "wave"."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Of the tables; a row has a version of its own (``codec.py``). An older one is brought up to it
 when it is opened for writing."""
 
@@ -45,6 +45,16 @@ CREATE INDEX due_at ON due (at);
 """
 """When messages are due that were accepted and are not; by where they were accepted. A session that
 has one must not be taken for one that nobody uses any more."""
+
+_LATER_HISTORY: Final = """
+CREATE TABLE later_history (
+    id INTEGER PRIMARY KEY, place INTEGER NOT NULL UNIQUE,
+    version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+"""
+"""What comes to the history, in the order of writing, and stays so: a piece is as large as a page,
+so nothing is gained by having those of a session side by side, and a turn changes a page instead
+of five. ``history`` has what was written before schema 4, and what was imported."""
 
 _TABLES: Final = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
@@ -71,6 +81,7 @@ CREATE TABLE history (
 CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY, version INTEGER NOT NULL, checksum INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
+{_LATER_HISTORY}
 {_FLOORS}
 {_DUE}
 PRAGMA application_id = {APPLICATION_ID};
@@ -91,6 +102,10 @@ PRAGMA user_version = 2;
     2: f"""
 {_DUE}
 PRAGMA user_version = 3;
+""",
+    3: f"""
+{_LATER_HISTORY}
+PRAGMA user_version = 4;
 """,
 }
 """What makes the tables of an older version those of the next; of none at once those of this."""

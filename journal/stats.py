@@ -9,7 +9,7 @@ import apsw
 
 from ..messages.errors import JournalCorrupt
 from ..messages.ids import SessionKey
-from .rows import TABLES, has_due
+from .rows import TABLES, has_due, tables_of
 from .schema import POSITIONS
 
 if TYPE_CHECKING:
@@ -112,12 +112,13 @@ def _counted(inspection: Inspection, largest: int, progress: Callable[[int], obj
     ).fetchall()[0]
     rows, sizes = dict.fromkeys(TABLES, 0), dict.fromkeys(TABLES, 0)
     found: list[tuple[int, int, int]] = []
+    tables = tables_of(connection)
     for first in range(0, (last or 0) + 1, _STRIDE):
         span = (first * POSITIONS, (first + _STRIDE) * POSITIONS - 1)
-        for table, place in TABLES.items():
+        for table in tables:
             number, size = connection.execute(
                 f"SELECT count(*), ifnull(sum(length(data)), 0) FROM {table} "  # noqa: S608
-                f"WHERE {place} BETWEEN ? AND ?",
+                f"WHERE {TABLES[table]} BETWEEN ? AND ?",
                 span,
             ).fetchall()[0]
             rows[table] += number
@@ -155,9 +156,9 @@ def _counted(inspection: Inspection, largest: int, progress: Callable[[int], obj
 
 def _largest(inspection: Inspection, span: tuple[int, int], most: int) -> list[Any]:
     each = " UNION ALL ".join(
-        f"SELECT {place} >> 32 AS session, length(data) AS size FROM {table} "  # noqa: S608
-        f"WHERE {place} BETWEEN ?1 AND ?2"
-        for table, place in TABLES.items()
+        f"SELECT {TABLES[table]} >> 32 AS session, length(data) AS size FROM {table} "  # noqa: S608
+        f"WHERE {TABLES[table]} BETWEEN ?1 AND ?2"
+        for table in tables_of(inspection.connection)
     )
     return inspection.connection.execute(
         f"SELECT sum(size), count(*), session FROM ({each}) "  # noqa: S608 - our own words

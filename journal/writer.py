@@ -272,7 +272,7 @@ class Writer:
     ) -> None:
         _insert(connection, "recent (place, version, checksum, data)", entries)
         self._recent += len(entries) // 3
-        _insert(connection, "history", history)
+        _insert(connection, "later_history (place, version, checksum, data)", history)
         _count(connection, [(key, *value) for key, value in unfinished.items()])
         for session, snapshot in snapshots:
             _replace(connection, session, snapshot, self._keep)

@@ -407,7 +407,7 @@ async def test_a_large_journal_is_gone_through_piece_by_piece(
     await journal.close()
 
 
-@pytest.mark.parametrize("table", ["recent", "history"])
+@pytest.mark.parametrize("table", ["recent", "later_history"])
 async def test_a_quarantined_session_is_deleted_by_the_system(path: Path, table: str) -> None:
     async def agent(turn: Turn) -> str:
         return turn.text

@@ -20,6 +20,7 @@ from wavebreak import cli as command_line
 from wavebreak.journal.codec import checksum_of
 from wavebreak.journal.database import opened
 from wavebreak.journal.inspect import Inspection
+from wavebreak.journal.rows import TABLES
 from wavebreak.journal.writer import Lost, Writer
 from wavebreak.testing import RecordingDeliver, gate
 
@@ -176,7 +177,7 @@ DAMAGES: Final = {
     ),
     "every row is missing": (f"DELETE FROM recent WHERE {OF_BOB}", "gone but its history"),  # noqa: S608
     "history is another": (
-        f"UPDATE history SET checksum = 1 WHERE id >> 32 = {BOB}",  # noqa: S608
+        f"UPDATE later_history SET checksum = 1 WHERE place >> 32 = {BOB}",  # noqa: S608
         "history at",
     ),
     "more is counted": (
@@ -220,14 +221,14 @@ def test_a_damaged_session_is_named_and_no_other(
 
 def _rewritten(path: Path, table: str, session: str, data: bytes) -> None:
     """Put something else in a row, with its checksum."""
-    connection = opened(path)
+    connection, column = opened(path), TABLES[table]
     place: Any = connection.execute(
-        f"SELECT max(id) FROM {table} WHERE id >> 32 = "  # noqa: S608
+        f"SELECT max({column}) FROM {table} WHERE {column} >> 32 = "  # noqa: S608
         "(SELECT id FROM session WHERE session_id = ?)",
         (session,),
     ).get
     connection.execute(
-        f"UPDATE {table} SET data = ?, checksum = ? WHERE id = ?",  # noqa: S608
+        f"UPDATE {table} SET data = ?, checksum = ? WHERE {column} = ?",  # noqa: S608
         (data, checksum_of(place, data), place),
     )
     connection.close()
@@ -245,7 +246,7 @@ def test_a_snapshot_that_is_none_is_found_without_its_checksum(
 
 
 def test_history_is_read_when_it_is_asked_for(closed: Path, journal: Journal) -> None:
-    _rewritten(closed, "history", "s3", b"[7]")
+    _rewritten(closed, "later_history", "s3", b"[7]")
     assert journal("check", "-j", closed)[0] == 0
     status, answer = journal("check", "-j", closed, "--fold", "--json")
     assert status == 1
@@ -308,7 +309,7 @@ def test_of_sessions_whose_page_cannot_be_read_each_is_named_and_the_others_are_
 ) -> None:
     connection = opened(closed)
     pages: list[Any] = connection.execute(
-        "SELECT pageno FROM dbstat WHERE name = 'history' AND pagetype = 'leaf' ORDER BY path"
+        "SELECT pageno FROM dbstat WHERE name = 'later_history' AND pagetype = 'leaf' ORDER BY path"
     ).fetchall()
     connection.close()
     assert len(pages) > 2, "else it would be all of them"
