@@ -112,8 +112,8 @@ MUTATIONS: Final = {
     ),
     "an entry is written in the place of another": Mutation(
         "journal/writer.py",
-        "            if place <= last:",
-        "            if False:",
+        "        if place <= last:",
+        "        if False:",
         f"{SQLITE}::test_rows_are_sorted_now_and_then_and_read_from_wherever_they_are",
     ),
     "what is sorted and what is not are two transactions": Mutation(
