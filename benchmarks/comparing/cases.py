@@ -81,6 +81,7 @@ NO_OP_TURNS: Final = Value(
 P50: Final = Value("wait p50", "ms", lambda figures, _: figures["p50"])
 P99: Final = Value("wait p99", "ms", lambda figures, _: figures["p99"])
 LATE: Final = Value("late waves", "", lambda figures, _: figures["late"])
+BESIDE_SHORT: Final = Value("beside a short one", "×", lambda figures, _: figures["beside_short"])
 PEAK: Final = Value("peak", "MB", lambda figures, _: figures["peak_mb"])
 TELLS: Final = Value("tells", "/s CPU", _each_second, more_is_better=True)
 TELLS_FROM_THREAD: Final = Value(
@@ -242,12 +243,12 @@ CASES: Final = (
     *(
         Case(
             f"H {'durable ' if durable else ''}events, {events:,}",
-            Order("history", sessions=events, count=300, durable=durable),
-            Order("history", sessions=events, count=300, durable=durable)
+            Order("history", sessions=events, count=600 if durable else 300, durable=durable),
+            Order("history", sessions=events, count=300)
             if events in _QUICK_SIZES and not durable
             else None,
             (OURS,),
-            (CPU_A_TURN,),
+            (CPU_A_TURN, BESIDE_SHORT) if durable else (CPU_A_TURN,),
             quick_runs=1,
         )
         for durable in (False, True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wavebreak import ActorSystem, AfterWave, Now, SqliteJournal, tool
 from wavebreak.benchmarks.programs.actors_on_wavebreak import ask, spawn, tell
+from wavebreak.benchmarks.programs.growing_on_wavebreak import durable_history
 from wavebreak.benchmarks.programs.measuring import (
     CALLS,
     SECOND_MESSAGE_AFTER,
@@ -152,6 +153,8 @@ async def history(order: Order) -> Figures:
     A session takes a tenth of what it has in turns that are measured, so that it has about so many
     all the time; for short histories this takes several sessions.
     """
+    if order.durable:
+        return await durable_history(order, bot)
     talks = Talks(order.count)
     async with system_of(talks, order) as system:
         with system.session("0").events() as stream:

@@ -34,6 +34,7 @@ FROZEN: Final = {line[66:]: line[:64] for line in SHA256.splitlines()}
 OURS: Final = {
     "programs/actors_on_wavebreak.py",
     "programs/on_wavebreak.py",
+    "programs/growing_on_wavebreak.py",
     "programs/measuring.py",  # counts and clocks, the same for all of them
     "programs/on_promises.py",  # has to promise what we do, and so goes along with us
 }

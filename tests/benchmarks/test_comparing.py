@@ -307,6 +307,17 @@ def test_growth_is_the_dearest_as_a_multiple_of_the_smallest() -> None:
     assert grown[1:3] == (1.2, True)
 
 
+def test_growth_of_durable_turns_is_the_highest_of_those_that_were_measured_side_by_side() -> None:
+    sizes = {"H durable events, 10": 1.02, "H durable events, 100": 1.4, "H durable events, 1": 1.1}
+    cases = {
+        case: {OURS: Part(numbers={"beside a short one": number(ratio)})}
+        for case, ratio in sizes.items()
+    }
+    found = Report(form="full", machine=MACHINE, versions={}, cases=cases)
+    grown = next(one for one in reach.judge(found) if one.bar.what.startswith("durable: dearest"))
+    assert grown[1:3] == (1.4, False)
+
+
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = report(F={RAW: 100.0})
     found.write(tmp_path / "report.json")

@@ -71,6 +71,9 @@ def test_sessions_at_rest_and_long_histories_are_measured() -> None:
     found = run(SYSTEMS[OURS], Order("history", sessions=500, count=4))
     assert found["turns"] >= 4
     assert found["events_a_turn"] > 5
+    found = run(SYSTEMS[OURS], Order("history", sessions=300, count=100, durable=True))
+    assert found["turns"] == 100
+    assert found["beside_short"] > 0
 
 
 def test_a_wait_begins_when_the_wave_has_ended_or_with_the_message_if_that_is_later(
