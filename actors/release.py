@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..messages.making import maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +23,7 @@ class _Held(NamedTuple):
     otherwise: Callable[[], object] | None = None
 
 
-# 70 ns instead of the 300 ns of a named tuple's own, for each commit.
-_new_held: Callable[[type[_Held], tuple[Any, ...]], _Held] = cast("Any", tuple).__new__
+_new_held = maker(_Held)
 
 
 class Releases:
@@ -65,7 +66,7 @@ class Releases:
             return
         if self._held is None:
             self._held = deque()
-        self._held.append(_new_held(_Held, (commit, entries, None, None)))
+        self._held.append(_new_held((commit, entries, None, None)))
         commit.add_done_callback(self._committed)
 
     def when_durable(
