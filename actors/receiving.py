@@ -82,7 +82,7 @@ class Receiving(Hooks):
         Returns:
             whether the actor runs, nothing waits and nothing is being handled.
         """
-        if not self._actor_busy and self.actor_inbox.pending and not _is_deep():
+        if not self._actor_busy and self.actor_inbox.pending and not is_deep():
             try:
                 self._actor_context.run(self._actor_take, self.actor_inbox.qsize())
             except RuntimeError:
@@ -96,7 +96,7 @@ class Receiving(Hooks):
         It is handled at the next turn of the loop anyway. All who wait share what may be done
         before that, so nobody holds up the loop by asking again and again.
         """
-        if self._actor_busy or not running_on(self._loop) or _is_deep():
+        if self._actor_busy or not running_on(self._loop) or is_deep():
             return
         due = self._actor_living.due(self._loop)
         spare = due.spare
@@ -141,7 +141,7 @@ class Receiving(Hooks):
             whether it was; otherwise nothing happened.
         """
         inbox = self.actor_inbox
-        if self._actor_busy or inbox.first is not None or inbox.queue or _is_deep():
+        if self._actor_busy or inbox.first is not None or inbox.queue or is_deep():
             return False
         try:
             self._actor_context.run(self._actor_take_over, message)
@@ -287,7 +287,7 @@ class Receiving(Hooks):
         return False
 
 
-def _is_deep() -> bool:
+def is_deep() -> bool:
     """Whether the stack of who calls is as deep as that of few programs.
 
     A program that has recursed up to the limit shall fail alone: an actor that handled something

@@ -46,6 +46,7 @@ from .left_over import partial_results
 from .machine.history import unanswered
 from .machine.reports import advance
 from .mailbox import Envelope, Lane
+from .receiving import is_deep
 from .recorded import Act, RecordedActor, Services, of_each
 from .requests import (
     AbandonRuntime,
@@ -211,21 +212,17 @@ class SessionActor(SchedulingActor):
     def take_progress(self, report: Progress) -> bool:
         """Record at once what the runtime reports at every wave, if nothing else is to be done.
 
-        As :meth:`take`, but only what is ours runs here: it needs no context of its own. On top
-        of a deep stack it is the pure step, the deepest one, that fails, before anything was done.
+        As :meth:`take`, but only what is ours runs here: it needs no context of its own.
 
         Returns:
             whether it was recorded; otherwise nothing happened.
         """
         inbox, services = self.actor_inbox, self._services
-        if self._actor_busy or inbox.first is not None or inbox.queue:
+        if self._actor_busy or inbox.first is not None or inbox.queue or is_deep():
             return False
         if self._releases is not None or services.hub.watched:
             return False
-        try:
-            further = advance(self.state, report)
-        except RecursionError:
-            return False
+        further = advance(self.state, report)
         if further is None:
             return False
         self._actor_busy = True
