@@ -111,6 +111,22 @@ async def test_a_programs_own_messages_reach_the_turn_as_they_are() -> None:
     assert message.received_at > 0
 
 
+async def test_a_programs_own_message_is_as_it_was_when_it_has_been_sent() -> None:
+    times: list[float] = []
+
+    async def agent(turn: Turn) -> str:
+        times.extend(message.received_at for message in turn.messages)
+        return "thanks"
+
+    mine = OrderShipped(message_id="mine", order=1)
+    async with ActorSystem(agent, message_types=(OrderShipped,)) as system:
+        for session_id in ("ann", "ben"):
+            await (await system.session(session_id).send(mine)).outcome()
+            await asyncio.sleep(1.0)
+    assert mine == OrderShipped(message_id="mine", order=1)
+    assert times[1] - times[0] >= 1.0
+
+
 async def test_the_same_message_id_is_answered_once_and_refused_for_another_text() -> None:
     turns: list[str] = []
 
