@@ -45,7 +45,7 @@ class _Nobody:
 
     pass_on = hand
 
-    def take(self, message: object) -> bool:
+    def _actor_hand(self, message: object) -> bool:
         """As :meth:`hand`."""
         self.hand(message)
         return True
@@ -157,7 +157,7 @@ class RuntimeControl:
 
     def report(self, report: Report | Streamed | TakeRequest) -> None:
         """Tell the session, or whoever reads its mailbox after it; never refused for its size."""
-        if not self._session.take(report):
+        if not self._session._actor_hand(report):  # noqa: SLF001 - one of ours
             self._put(report)
 
     def report_exit(self, exit_: RuntimeExit) -> None:

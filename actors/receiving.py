@@ -128,7 +128,7 @@ class Receiving(Hooks):
                 return
         inbox.put(Envelope(message), bounded=False)
 
-    def take(self, message: object) -> bool:
+    def _actor_hand(self, message: object) -> bool:
         """Handle a message now, on the loop's thread, if the actor is free and nothing waits.
 
         For a program's own code, an agent's too, which may recurse for ever: nothing is handled

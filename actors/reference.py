@@ -139,7 +139,7 @@ class LoopActorRef(Remains[A]):
     def take(self, message: object) -> bool:
         """Have the actor handle a message now, on its loop's thread, if it is free.
 
-        For a program's own code, see ``AsyncioActor.take``.
+        For a program's own code: not on top of a stack that is deep already.
 
         Returns:
             whether it did; otherwise nothing happened.
@@ -147,7 +147,7 @@ class LoopActorRef(Remains[A]):
         actor = self._actor
         if actor is None or self._open is None:
             return False
-        return actor.take(message)
+        return actor._actor_hand(message)  # noqa: SLF001 - one of ours
 
     def _send(self, envelope: Envelope, lane: Lane, *, bounded: bool) -> int:
         inbox = self._open

@@ -212,7 +212,7 @@ class SessionActor(SchedulingActor):
     def take_progress(self, report: Progress) -> bool:
         """Record at once what the runtime reports at every wave, if nothing else is to be done.
 
-        As :meth:`take`, but only what is ours runs here: it needs no context of its own.
+        As what is handed over, but only what is ours runs here: it needs no context of its own.
 
         Returns:
             whether it was recorded; otherwise nothing happened.
