@@ -35,7 +35,8 @@ from .actor import Lifecycle
 from .current import hook_of, is_its_own
 from .exit import NORMAL, Exit, ExitKind
 from .machine.history import first_unsettled, unanswered, waiting
-from .machine.state import Status, view_of
+from .machine.state import Status
+from .machine.view import view_of
 from .mailbox import Envelope
 from .recorded import RecordedActor, Services
 from .requests import (

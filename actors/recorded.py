@@ -39,8 +39,9 @@ from .machine.courtesy import notice_due
 from .machine.draft import Decision
 from .machine.evolve import FOLDS, fold
 from .machine.scheduling import due_with_scheduled
-from .machine.state import Rules, SessionState, Status, begun, due, view_of
+from .machine.state import Rules, SessionState, Status, begun, due
 from .machine.table import decide
+from .machine.view import view_of
 from .mailbox import Envelope, Lane
 from .release import Releases
 from .requests import (

@@ -13,7 +13,7 @@ from .actor import Lifecycle
 from .answering import AnsweringActor
 from .deleting import DeletingActor
 from .machine.scheduling import next_due
-from .machine.state import scheduled_of
+from .machine.view import scheduled_of
 from .requests import ScheduledRequest, ScheduleRequest
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .machine.state import view_of
+from .machine.view import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,7 +18,6 @@ from ...messages.message import Delivery, MessageOutcome, NamedMessage, Reply
 from ...messages.policies import Debounce, Policy, Way, fences
 from ...messages.reasons import Backlog, CallStatus, Overflow, Reason, TurnOutcome
 from ...messages.records import CallRecord, CallStarted, PartialResults
-from ...messages.view import ScheduledMessage, SessionView
 
 
 class Status(StrEnum):
@@ -402,56 +401,13 @@ _PLACES: Final = {name: place for place, name in enumerate(SessionState._fields)
 
 # What changes in every turn is changed in a list of the fields, by their places: a fifth of what
 # ``_replace`` takes. They are in the order of the fields.
+# fmt: off
 (
-    _KEY,
-    POSITION,
-    RUNNING,
-    STATUS,
-    _EPOCH,
-    _UID,
-    TURN,
-    WAITING,
-    BATCH,
-    PREVIOUS,
-    UNKNOWN,
-    SAVED,
-    OUTBOX,
-    REMEMBERED,
-    _COVERS,
-    LAST_REPLY,
-    _PARKED,
-    _WINDOW,
-    _ASIDES,
-    _EXPIRES_AT,
-    ENDED,
-    UNSETTLED,
-    _FLOOR,
-    _SCHEDULED,
+    _KEY, POSITION, RUNNING, STATUS, _EPOCH, _UID, TURN, WAITING, BATCH, PREVIOUS, UNKNOWN, SAVED,
+    OUTBOX, REMEMBERED, _COVERS, LAST_REPLY, _PARKED, _WINDOW, _ASIDES, _EXPIRES_AT, ENDED,
+    UNSETTLED, _FLOOR, _SCHEDULED,
 ) = _PLACES.values()
-
-
-def view_of(state: SessionState) -> SessionView:
-    """The state as choosers and hooks may see it."""
-    running = state.running
-    return SessionView(
-        tenant=state.key.tenant,
-        session_id=state.key.session_id,
-        status=state.status,
-        turn=state.turn,
-        messages=tuple(waiting.message for waiting in running.messages) if running else (),
-        wave=running.wave if running else 0,
-        tools=tuple(call.tool for call in running.open) if running else (),
-        calls_completed=running.completed if running else 0,
-        waiting=len(state.waiting),
-        scheduled=scheduled_of(state) if state.scheduled else (),
-    )
-
-
-def scheduled_of(state: SessionState) -> tuple[ScheduledMessage, ...]:
-    """The messages that are not due yet, as they may be seen."""
-    return tuple(
-        ScheduledMessage(message=one.message, due_at=one.due_at) for one in state.scheduled
-    )
+# fmt: on
 
 
 class Rules(NamedTuple):

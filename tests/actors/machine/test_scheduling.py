@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from wavebreak.actors.machine.scheduling import due_with_scheduled, next_due
-from wavebreak.actors.machine.state import Rules, Status, view_of
+from wavebreak.actors.machine.state import Rules, Status
+from wavebreak.actors.machine.view import view_of
 from wavebreak.messages.errors import InvalidMessage, MailboxFull, MessageIdReused
 from wavebreak.messages.events import Event, MessageAccepted, MessageDue, MessageEnded
 from wavebreak.messages.policies import (

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from wavebreak.actors.machine.state import SessionState, Status, due, view_of
+from wavebreak.actors.machine import state as machine_state
+from wavebreak.actors.machine.state import SessionState, Status, due
+from wavebreak.actors.machine.view import view_of
 from wavebreak.messages.ids import CallId, Fence
 from wavebreak.messages.policies import AfterWave, Enqueue, Now
 
@@ -97,6 +99,12 @@ def test_what_is_replaced_by_hand_for_speed_is_what_replace_does() -> None:
     assert state.changed(99, **fields) == state._replace(position=99, **fields)
     with pytest.raises(KeyError):
         state.changed(99, no_such_field=1)
+
+
+def test_the_places_of_the_fields_are_those_that_they_have_in_a_state() -> None:
+    for place, name in enumerate(SessionState._fields):
+        known = {name.upper(), f"_{name.upper()}"} & vars(machine_state).keys()
+        assert [getattr(machine_state, one) for one in known] == [place]
 
 
 def test_only_the_fence_of_the_running_attempt_is_current() -> None:
