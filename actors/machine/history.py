@@ -176,7 +176,7 @@ def unfinished(
     entries = so_far(running, known, event.streamed, event.at, event.reason, interrupted=True)
     if overtaking:
         entries += _messages(running.number, overtaking, ())
-    entries.append(_ended(running, event))
+    entries.append(_ended(running, event.outcome, event.reason, event.detail, event.at))
     return entries
 
 
@@ -197,14 +197,16 @@ class InterruptedHistory(Sequence[HistoryEntry]):
     chain ends, and of a journal in memory mostly nobody ever does.
     """
 
-    __slots__ = ("_event", "_known", "_length", "_made", "_running")
+    __slots__ = ("_at", "_detail", "_known", "_length", "_reason", "_running")
 
     def __init__(self, running: Running, known: tuple[HistoryEntry, ...], event: TurnEnded) -> None:
         self._running = running
         self._known = known
-        self._event = event
+        # Not the event: it knows the records, and a history is kept for long.
+        self._reason = event.reason
+        self._detail = event.detail
+        self._at = event.at
         self._length = len(known) + _new_messages(running, known) + bool(running.log) + 1
-        self._made: tuple[HistoryEntry, ...] | None = None
 
     @property
     def message_ids(self) -> Collection[str]:
@@ -213,10 +215,10 @@ class InterruptedHistory(Sequence[HistoryEntry]):
         return {*_ids_of(self._known), *ids} if self._known else ids
 
     def _entries(self) -> tuple[HistoryEntry, ...]:
-        if self._made is None:
-            known = self._known
-            self._made = (*known, *unfinished(self._running, known, self._event))
-        return self._made
+        running, known, reason = self._running, self._known, self._reason
+        turn = _turn(running, known, reason, interrupted=True)
+        end = _ended(running, TurnOutcome.INTERRUPTED, reason, self._detail, self._at)
+        return (*known, *turn, end)
 
     def __len__(self) -> int:
         return self._length
@@ -249,18 +251,19 @@ def undone(
     for entry in (*known, *_turn(running, known, None, interrupted=True)):
         if entry.kind in _TOLD:
             yield entry
-    yield _ended(running, event)
+    yield _ended(running, event.outcome, event.reason, event.detail, event.at)
 
 
-def _ended(running: Running, event: TurnEnded) -> HistoryEntry:
-    reason = event.reason
-    why = WHY.get(reason, str(reason)) if reason is not None else event.outcome
+def _ended(
+    running: Running, outcome: TurnOutcome, reason: Reason | None, detail: str, at: float
+) -> HistoryEntry:
+    why = WHY.get(reason, str(reason)) if reason is not None else outcome
     return _entry(
         HistoryKind.ENDED,
         running.number,
-        f"{why} ({event.detail})" if event.detail else why,
-        event.at,
-        outcome=event.outcome,
+        f"{why} ({detail})" if detail else why,
+        at,
+        outcome=outcome,
         reason=reason,
         interrupted=True,
     )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -514,6 +517,20 @@ def test_what_is_known_of_a_chain_is_made_when_somebody_reads_it() -> None:
     assert at_once == chain
     assert chain != at_once[1:]
     assert to_json(list(chain)) == to_json(list(at_once))
+
+
+def test_what_is_known_of_a_chain_keeps_none_of_the_records_of_its_calls() -> None:
+    driver = running(LASTING)
+    driver.run_wave(call("search"))
+    driver.send("m2")
+    (ended,) = [event for event in driver.exit() if isinstance(event, TurnEnded)]
+    left = ended.partial_results
+    assert left is not None
+    record, chain = weakref.ref(left.calls[0]), driver.state.unsettled
+    del driver, ended, left
+    gc.collect()
+    assert record() is None
+    assert [entry.kind for entry in chain] == ["message", "work", "ended"]
 
 
 def test_a_chain_of_several_turns_is_known_whatever_they_did() -> None:
