@@ -11,6 +11,8 @@ from ..messages.text import storable
 from .execution import CallEnd, failure_of, record_of
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .tool import Tool
 
 
@@ -18,6 +20,7 @@ __all__ = [
     "SKIPPED",
     "CallEnd",
     "abandoned",
+    "below",
     "cut_off",
     "error_of",
     "failed",
@@ -80,3 +83,9 @@ def error_of(exception: BaseException, *, retryable: bool) -> CallError:
     except Exception as broken:  # noqa: BLE001  a foreign __str__ must not hide the failure
         words = f"(its words cannot be had: {type(broken).__name__})"
     return CallError(type=type(exception).__name__, message=storable(words), retryable=retryable)
+
+
+def below(error: BaseException) -> TracebackType | None:
+    """Where an error came from, without the frame that has caught it."""
+    traceback = error.__traceback__
+    return None if traceback is None else traceback.tb_next

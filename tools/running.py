@@ -255,7 +255,8 @@ class CallRunner:
         except BaseException as error:  # out of a task a SystemExit would end the loop
             if isinstance(error, GeneratorExit) and self._is_closing(one):
                 raise
-            end = self._raised(one, error)
+            # Without this frame, which knows the call, which knows its end, which has the error.
+            end = self._raised(one, error.with_traceback(endings.below(error)))
         else:
             try:
                 valid, result = tool.accept(value)
@@ -264,6 +265,7 @@ class CallRunner:
             else:
                 end = _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
         self._ended(one, end)
+        del one, end  # from Python 3.12 on, the error's own frames know this one
 
     # Stopping
 

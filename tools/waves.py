@@ -223,7 +223,8 @@ class WaveRunner(CallRunner):
             fatal, self._fatal = self._fatal, None
             raise fatal
         if cancelled is not None:
-            raise cancelled
+            # Another one: what this leads through has the calls, and that is the end of one.
+            raise asyncio.CancelledError(*cancelled.args)
 
     def cancel(self) -> None:
         """End what is not protected, and start nothing more.
@@ -296,10 +297,11 @@ class WaveRunner(CallRunner):
             self._tails.add(tail)
             tail.add_done_callback(self._tails.discard)
         escaped, self._escaped = self._escaped, False
-        if inline.thrown is None or not self._agent_is_cancelled():
+        thrown, inline.thrown = inline.thrown, None  # which leads through the frames of inline
+        if thrown is None or not self._agent_is_cancelled():
             return None
         if escaped or inline.kept_back or self._stopped:
-            return self._give_up(inline.thrown, None)
+            return self._give_up(thrown, None)
         while self._agent is not None and self._agent.cancelling() > self._cancellings:
             self._agent.uncancel()
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wavebreak import ActorSystem, AfterWave, CallEnded, MessageStatus, TurnEnded, tool
+from wavebreak import ActorSystem, AfterWave, CallEnded, MessageStatus, Now, TurnEnded, tool
 from wavebreak.actors.runtime import RuntimeActor
 from wavebreak.actors.turn_engine import TurnEngine
 from wavebreak.system import RECORDED_WITHIN
@@ -26,6 +26,13 @@ async def wait(seconds: float) -> float:
     return seconds
 
 
+@tool(effect="read")
+async def fail(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    error = f"after {seconds}"
+    raise ValueError(error)
+
+
 @pytest.fixture
 def made() -> Generator[Callable[[], list[str]]]:
     """What was made meanwhile and is still there, although nobody collects what goes in circles."""
@@ -40,12 +47,17 @@ def _runtimes() -> list[object]:
     return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
 
-@pytest.mark.parametrize("fate", ["finishes", "is interrupted"])
+@pytest.mark.parametrize(
+    "fate", ["finishes", "is interrupted", "is cancelled", "is stopped", "has calls that fail"]
+)
 async def test_a_turn_that_has_ended_leaves_nothing_to_the_collector(
     fate: str, made: Callable[[], list[str]]
 ) -> None:
     async def agent(turn: Turn) -> str:
-        await turn.wave(wait(0), wait(1))
+        if fate == "has calls that fail":
+            await turn.settle(fail(0), fail(1), wait(1))
+        else:
+            await turn.wave(wait(0), wait(1))
         await turn.wave(wait(1), wait(2), wait(0))
         return "done"
 
@@ -55,7 +67,11 @@ async def test_a_turn_that_has_ended_leaves_nothing_to_the_collector(
         await asyncio.sleep(0.5)
         if fate == "is interrupted":
             await (await session.send("second")).outcome()
+        elif fate == "is cancelled":
+            await (await session.send("second", policy=Now())).outcome()
         assert made() != []
+        if fate == "is stopped":
+            await session.stop(Now())
         await outcome
         await asyncio.sleep(10)
         assert made() == []
