@@ -1,4 +1,4 @@
-"""Running one call: starting it, asking it to end, and telling of its end exactly once."""
+"""Running calls: in a task, in the task of their agent, or in a thread; again, if they may."""
 
 from __future__ import annotations
 
@@ -6,47 +6,32 @@ import asyncio
 import inspect
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any
 
 from ..messages.errors import InvalidResult
-from ..messages.reasons import CallStatus
 from . import endings
+from .call_ends import BEGINNING, COMPLETED, CallEnds, new_end
 from .cancellation import CancellationToken
 from .context import CURRENT
 from .eager import begin_task
-from .execution import Asked, BlockingJob, CallEnd, Phase, Prepared
-from .inline import Inline
-from .retrying import RetriedJob, Tries, TriesEnded
+from .execution import BlockingJob, CallEnd, Phase
+from .retrying import RetriedJob, Tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .dependencies import Scope
-    from .execution import Gate, Outcome
+    from .execution import Gate, Outcome, Prepared
+    from .inline import Inline
     from .threads import WorkerThreads
     from .tool import Tool
 
 
-# An enum's member costs 55 ns to look up on its class, and this is done for every call.
-_RUNNING = Phase.RUNNING
-_ABANDONED = Phase.ABANDONED
+_RUNNING = Phase.RUNNING  # looked up once, for every call
 _ENDED = Phase.ENDED
-_COMPLETED = CallStatus.COMPLETED
-# 70 ns instead of the 150 ns of a named tuple's own.
-_new_end: Callable[[type[CallEnd], tuple[Any, ...]], CallEnd] = cast("Any", tuple).__new__
 
 
-class _Beginning:
-    """Stands for a task that is about to begin, or is in its first step."""
-
-    def cancel(self) -> None:
-        """Nothing yet: when the step is over, it is looked at who asked for that meanwhile."""
-
-
-_BEGINNING: Final = _Beginning()
-
-
-class CallRunner:
+class CallRunner(CallEnds):
     """Runs calls, each by itself; :class:`WaveRunner` makes waves of them.
 
     It is a base class and not a part, because what it does is done for every call of every wave.
@@ -62,21 +47,10 @@ class CallRunner:
     """
 
     __slots__ = (
-        "_agent",
-        "_cancellings",
         "_enters_scope",
-        "_escaped",
-        "_fatal",
-        "_inline",
-        "_late",
-        "_left",
-        "_loop",
         "_makes_tasks",
         "_no_more_tries",
-        "_on_end",
-        "_retryable",
         "_scope",
-        "_threads",
         "_time",
         "_token",
         "_trying",
@@ -129,10 +103,6 @@ class CallRunner:
         if not self._late:
             self._on_end = None
 
-    def _all_ended(self) -> None:
-        """The last call that was left was told of as ended."""
-        raise NotImplementedError
-
     # Starting
 
     def _start_behind_gate(self, one: Prepared) -> None:
@@ -180,7 +150,7 @@ class CallRunner:
 
     def _task(self, one: Prepared, work: Coroutine[Any, Any, None]) -> None:
         """Begin a call in a task of its own; most that has nothing to wait for is over then."""
-        one.handle = _BEGINNING
+        one.handle = BEGINNING
         task: asyncio.Task[None]
         if self._makes_tasks:
             task = begin_task(work, self._loop, one.call_id)
@@ -263,87 +233,9 @@ class CallRunner:
             except Exception as error:  # noqa: BLE001  whatever a foreign validator raises
                 end = self._failed(error)
             else:
-                end = _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
+                end = new_end(CallEnd, (COMPLETED, valid, result, None, None))
         self._ended(one, end)
         del one, end  # from Python 3.12 on, the error's own frames know this one
-
-    # Stopping
-
-    def _withdraw(self, one: Prepared) -> bool:
-        """Have a call never start, if it has not."""
-        if one.phase is not Phase.WAITING or (one.job is not None and not one.job.withdraw()):
-            return False
-        if one.handle is not None:
-            one.handle.cancel()
-        last = one.job.last if isinstance(one.job, RetriedJob) else None
-        # Between two tries it was started, and its end was seen.
-        self._ended(one, endings.SKIPPED if last is None else self._failed(last))
-        return True
-
-    def _cut(self, one: Prepared) -> None:
-        """Ask an async call to end, once; what is protected or in a thread goes on."""
-        if one.job is None and one.asked is None and not one.tool.protected:
-            self._ask(one, Asked.STOP)
-
-    def _ask(self, one: Prepared, why: Asked) -> None:
-        one.asked = why
-        if one.handle is not None:
-            one.handle.cancel()
-
-    def _abandon(self, one: Prepared, end: CallEnd) -> None:
-        """Tell of a call as ended, although it goes on."""
-        one.phase = Phase.ABANDONED
-        self._late += (one,)
-        if one.job is not None:
-            self._threads.abandon()
-            _disarm(one)  # an async call keeps its timer: it can still be ended by it
-        if self._inline is not None and one.handle is self._inline:
-            self._inline.detach()
-        self._told(one, end)
-
-    def _overdue(self, one: Prepared) -> None:
-        one.timer = None
-        tool = one.tool
-        if one.job is None:
-            if one.asked is None:
-                self._ask(one, Asked.TIMEOUT)
-        elif one.job.withdraw():
-            if one.handle is not None:
-                one.handle.cancel()
-            self._ended(one, self._failed(endings.overdue(tool)))
-        else:
-            error = endings.overdue(tool)
-            self._abandon(one, endings.timed_out(tool, None, retryable=self._retryable(error)))
-
-    # Ending
-
-    def _returned(self, tool: Tool[..., Any], value: Any) -> CallEnd:
-        try:
-            valid, result = tool.accept(value)
-        except Exception as error:  # noqa: BLE001  whatever a foreign validator raises
-            return self._failed(error)
-        return _new_end(CallEnd, (_COMPLETED, valid, result, None, None))
-
-    def _raised(self, one: Prepared, error: BaseException) -> CallEnd:
-        if isinstance(error, TriesEnded):
-            return self._failed(error.__cause__ or error)
-        if not isinstance(error, Exception | asyncio.CancelledError):
-            if one.phase is not Phase.ABANDONED:
-                self._fatal = self._fatal or error
-            return self._failed(error)
-        is_cancel = isinstance(error, asyncio.CancelledError)
-        if is_cancel and _is_inline(one):
-            self._escaped = self._agent_is_cancelled()
-        tool = one.tool
-        if one.asked is Asked.TIMEOUT:
-            retryable = self._retryable(endings.overdue(tool))
-            return endings.timed_out(tool, error, retryable=retryable)
-        if one.asked is Asked.STOP or (is_cancel and self._was_cut_by_others(one)):
-            return endings.cut_off(tool, error)
-        return self._failed(error)
-
-    def _failed(self, error: BaseException) -> CallEnd:
-        return endings.failed(error, retryable=self._retryable(error))
 
     def _thread_ended(self, one: Prepared, future: asyncio.Future[Outcome]) -> None:
         if one.phase is Phase.ENDED:  # it was withdrawn
@@ -363,75 +255,3 @@ class CallRunner:
         else:
             end = self._returned(one.tool, value)
         self._ended(one, end)
-
-    def _ended(self, one: Prepared, end: CallEnd) -> None:
-        """Tell of an end, and wake who waits for it."""
-        if one.timer is not None:
-            _disarm(one)
-        is_late = one.phase is _ABANDONED
-        one.phase = _ENDED
-        one.handle = None  # its task holds a context, and that holds the call
-        if is_late:
-            self._ended_late(one, end)
-        else:
-            self._told(one, end)
-
-    def _told(self, one: Prepared, end: CallEnd) -> None:
-        one.end = end
-        try:
-            self._tell(one, end)
-        except BaseException as error:  # noqa: BLE001  raised by run(), once the wave is over
-            self._fatal = self._fatal or error
-        self._left = left = self._left - 1
-        if not left:
-            self._all_ended()
-
-    def _ended_late(self, one: Prepared, end: CallEnd) -> None:
-        """It was told of as ended when it was abandoned; its wave is over, or does not wait."""
-        self._late = tuple(late for late in self._late if late is not one)
-        if one.job is not None:
-            self._threads.recover()
-        try:
-            self._tell_late(one, end)
-        except BaseException as error:  # noqa: BLE001  as above
-            self._fatal = self._fatal or error
-
-    def _tell(self, one: Prepared, end: CallEnd) -> None:
-        """Tell of an end; a subclass may do something else."""
-        if self._on_end is not None:
-            self._on_end(one, end)
-
-    def _tell_late(self, one: Prepared, end: CallEnd) -> None:
-        """Tell of the real end of a call that was told of as ended before; as ``_tell``."""
-        self._tell(one, end)
-
-    def _agent_is_cancelled(self) -> bool:
-        return self._agent is not None and self._agent.cancelling() > self._cancellings
-
-    def _was_cut_by_others(self, one: Prepared) -> bool:
-        """Whether somebody else cancelled the task that the call runs in."""
-        handle = one.handle
-        if _is_inline(one):
-            return self._escaped
-        if handle is _BEGINNING:
-            handle = asyncio.current_task(self._loop)
-        if isinstance(handle, asyncio.Task):
-            return cast("asyncio.Task[None]", handle).cancelling() > 0
-        return False
-
-    def _is_closing(self, one: Prepared) -> bool:
-        """Whether a GeneratorExit is the end of the coroutine, and not something a tool raised."""
-        if isinstance(one.handle, Inline):
-            return one.handle.is_closing
-        return not self._loop.is_running()
-
-
-def _is_inline(one: Prepared) -> bool:
-    """Whether a call that is running runs in the agent's task; it has no handle at first."""
-    return one.handle is None or isinstance(one.handle, Inline)
-
-
-def _disarm(one: Prepared) -> None:
-    if one.timer is not None:
-        one.timer.cancel()
-        one.timer = None
