@@ -25,6 +25,37 @@ _FLOORS: Final = 10_000
 """Sessions that were erased and of which the last position is kept."""
 
 
+class _Kept:
+    """What is kept of one session.
+
+    A part of the history is kept as it came: of most, nothing is made before somebody reads it.
+    """
+
+    __slots__ = ("entries", "history", "length", "older", "seen", "snapshot")
+
+    def __init__(self) -> None:
+        self.snapshot: object = None
+        self.entries: tuple[Entry, ...] = ()
+        """Those since the snapshot."""
+        self.older: deque[Entry] | None = None
+        """Entries that snapshots stand for."""
+        self.history: deque[Sequence[HistoryEntry]] | None = None
+        self.length = 0
+        """Of the history, in entries."""
+        self.seen: tuple[int, float] | None = None
+        """The last position when somebody looked, and since when it was that."""
+
+    @property
+    def newest(self) -> int:
+        """The position of the last event."""
+        if self.entries:
+            last = self.entries[-1]
+            more = last.span - 1 if isinstance(last, Progressed) else 0
+            return (last.position or 0) + more
+        position: int = getattr(self.snapshot, "position", 0)  # a state has one
+        return position
+
+
 class MemoryJournal:
     """Keeps each session's state, the entries since, and the end of its history.
 
@@ -45,21 +76,13 @@ class MemoryJournal:
                 raise ValueError(msg)
         self._keep_history = keep_history
         self._keep_entries = keep_entries
-        self._snapshots: dict[SessionKey, object] = {}
-        self._entries: dict[SessionKey, list[Entry]] = {}
-        self._older: dict[SessionKey, deque[Entry]] = {}
-        """Entries that the snapshots stand for."""
+        self._kept: dict[SessionKey, _Kept] = {}
         self._floors: dict[SessionKey, int] = {}
         """The last positions of sessions that were erased, ..."""
         self._floor = 0
         """... and of those of which the own one is forgotten, the highest."""
-        # Each part as it came: of most nothing is made before somebody reads it.
-        self._history: dict[SessionKey, deque[Sequence[HistoryEntry]]] = {}
-        self._lengths: dict[SessionKey, int] = {}
         self._committed = Commit(done=True)
         self._now = 0.0
-        self._seen: dict[SessionKey, tuple[int, float]] = {}
-        """The last position of sessions when somebody looked, and since when it was that."""
 
     @property
     def survives(self) -> bool:
@@ -76,35 +99,36 @@ class MemoryJournal:
         self, key: SessionKey, entries: Sequence[Entry], history: Sequence[HistoryEntry] = ()
     ) -> Commit:
         """Record ``entries``; they are as durable as they get at once."""
-        kept = self._entries.get(key)
+        kept = self._kept.get(key)
         if kept is None:
-            self._entries[key] = list(entries)
-        else:
-            kept += entries
+            kept = self._kept[key] = _Kept()
+        kept.entries = (*kept.entries, *entries) if kept.entries else tuple(entries)
         if history:
-            self._keep(key, history)
+            self._keep(kept, history)
         return self._committed
 
-    def _keep(self, key: SessionKey, history: Sequence[HistoryEntry]) -> None:
+    def _keep(self, kept: _Kept, history: Sequence[HistoryEntry]) -> None:
         """Keep one more part of a history, and forget the first as long as enough is left."""
-        parts = self._history.get(key)
+        parts = kept.history
         if parts is None:
-            parts = self._history[key] = deque()
+            parts = kept.history = deque()
         parts.append(history)
-        length = self._lengths.get(key, 0) + len(history)
+        length = kept.length + len(history)
         while parts and length - len(parts[0]) >= self._keep_history:
             length -= len(parts.popleft())
-        self._lengths[key] = length
+        kept.length = length
 
     def snapshot(self, key: SessionKey, state: object) -> None:
         """Take ``state`` for all entries so far, and forget those."""
-        self._snapshots[key] = state
-        entries = self._entries.pop(key, None)
-        if entries is not None and self._keep_entries:
-            older = self._older.get(key)
-            if older is None:
-                older = self._older[key] = deque(maxlen=self._keep_entries)
-            older += entries
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = _Kept()
+        kept.snapshot = state
+        if self._keep_entries and kept.entries:
+            if kept.older is None:
+                kept.older = deque(maxlen=self._keep_entries)
+            kept.older += kept.entries
+        kept.entries = ()
 
     def erase(
         self, key: SessionKey, above: int = 0, *, unless_after: float | None = None
@@ -112,25 +136,13 @@ class MemoryJournal:
         """Forget a session."""
         if unless_after is not None and not self._is_unused(key, unless_after):
             return Erased(self._committed, self._committed)
-        if key in self._snapshots or key in self._entries:
-            self._floors[key] = max(above, self._newest(key))
-            parts = (self._snapshots, self._entries, self._older, self._history, self._lengths)
-            for kept in (*parts, self._seen):
-                kept.pop(key, None)
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._floors[key] = max(above, kept.newest)
             if len(self._floors) > _FLOORS:
                 # What is begun anew is above all that was ever erased, so nobody needs to know.
                 self._floor = max(self._floor, self._floors.pop(next(iter(self._floors))))
         return Erased(self._committed, self._committed)
-
-    def _newest(self, key: SessionKey) -> int:
-        """The position of a session's last event."""
-        entries = self._entries.get(key)
-        if entries:
-            last = entries[-1]
-            more = last.span - 1 if isinstance(last, Progressed) else 0
-            return (last.position or 0) + more
-        position: int = getattr(self._snapshots.get(key), "position", 0)  # a state has one
-        return position
 
     # --- who is not used ---
 
@@ -141,19 +153,18 @@ class MemoryJournal:
 
     async def unused(self, since: float) -> AsyncIterator[Sequence[SessionKey]]:
         """The sessions that are as they were when somebody looked then."""
-        keys = tuple(self._snapshots.keys() | self._entries.keys())
+        keys = tuple(self._kept)
         for first in range(0, len(keys), _LOOKED_AT):
             yield [key for key in keys[first : first + _LOOKED_AT] if self._is_unused(key, since)]
 
     def _is_unused(self, key: SessionKey, since: float) -> bool:
-        if key not in self._snapshots and key not in self._entries:
+        kept = self._kept.get(key)
+        if kept is None:
             return False
-        newest = self._newest(key)
-        seen = self._seen.get(key)
-        if seen is None or seen[0] != newest:
-            self._seen[key] = newest, self._now
+        if kept.seen is None or kept.seen[0] != kept.newest:
+            kept.seen = kept.newest, self._now
             return False
-        return seen[1] < since
+        return kept.seen[1] < since
 
     def clean(self) -> Commit:
         """There are no traces."""
@@ -161,20 +172,22 @@ class MemoryJournal:
 
     def load(self, key: SessionKey) -> Recorded:
         """The last snapshot and the entries since."""
-        snapshot, entries = self._snapshots.get(key), tuple(self._entries.get(key, ()))
-        if snapshot is not None:
-            return Recorded(snapshot, entries)
-        floor = self._floors.get(key, self._floor)
-        return Recorded(None, entries, (entries[0].position or 1) - 1 if entries else floor)
+        kept = self._kept.get(key)
+        if kept is None:
+            return Recorded(None, (), self._floors.get(key, self._floor))
+        if kept.snapshot is not None or not kept.entries:
+            return Recorded(kept.snapshot, kept.entries)
+        return Recorded(None, kept.entries, (kept.entries[0].position or 1) - 1)
 
     async def history(self, key: SessionKey, limit: int) -> Sequence[HistoryEntry]:
         """The last entries that are kept."""
+        kept = self._kept.get(key)
         wanted = min(limit, self._keep_history)
-        if wanted <= 0:
+        if wanted <= 0 or kept is None:
             return ()
         last: list[Sequence[HistoryEntry]] = []
         found = 0
-        for part in reversed(self._history.get(key, ())):
+        for part in reversed(kept.history or ()):
             last.append(part)
             found += len(part)
             if found >= wanted:
@@ -189,9 +202,12 @@ class MemoryJournal:
 
     async def events(self, key: SessionKey, after: int, limit: int = 1000) -> Sequence[Event]:
         """The first events behind ``after``, as far as they are kept."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return ()
         events = (
             event
-            for entry in chain(self._older.get(key, ()), self._entries.get(key, ()))
+            for entry in chain(kept.older or (), kept.entries)
             for event in (entry.events(key) if isinstance(entry, Progressed) else (entry,))
             if (event.position or 0) > after
         )
@@ -203,7 +219,7 @@ class MemoryJournal:
         """The names of some sessions, in their order."""
         wanted = (
             key
-            for key in self._snapshots.keys() | self._entries.keys()
+            for key in self._kept
             if (tenant is None or key.tenant == tenant) and (after is None or key > after)
         )
         return sorted(wanted)[:limit]
