@@ -469,3 +469,33 @@ async def test_many_threads_may_send_and_stop_while_turns_end() -> None:
     assert set(statuses) <= {MessageStatus.ANSWERED, MessageStatus.CANCELLED}
     assert len(stops) == 12
     audit.check(deliver)
+
+
+async def test_a_wave_does_not_begin_while_the_session_handles_a_message() -> None:
+    log: list[str] = []
+    is_busy, over = asyncio.Event(), asyncio.Event()
+
+    class Listening(SessionActor):
+        async def on_receive(self, message: object) -> None:
+            is_busy.set()
+            await asyncio.sleep(1)
+            log.append("handled")
+
+    @tool(effect="read")
+    async def look() -> int:
+        log.append("looked")
+        return 1
+
+    async def agent(turn: Turn) -> str:
+        session.tell("listen")
+        await is_busy.wait()
+        seen = await turn.one(look())
+        over.set()
+        return str(seen)
+
+    async with ActorSystem(agent, session_actor=Listening) as system:
+        session = system.session("ann")
+        receipt = await session.send("a")
+        await over.wait()  # nothing else waits for the session until then
+        assert log == ["handled", "looked"]
+        await receipt.outcome()
