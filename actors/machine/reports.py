@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .state import SessionState
 
 
-_UNKNOWN = CallStatus.UNKNOWN  # looked up once: it is asked for at every call
+# Looked up once: they are asked for at every wave and call.
+_RUNNING, _UNKNOWN = Status.RUNNING, CallStatus.UNKNOWN
 _new_entry = maker(Progressed)
 _ENDING: Final = (Status.STOPPING, Status.CLOSING)
 RECOVERED: Final = "the session was recovered"
@@ -59,7 +60,7 @@ def advance(state: SessionState, report: Progress) -> tuple[SessionState, Progre
     if (
         running is None
         or state.unknown
-        or (state.status is not Status.RUNNING and not _may_end(state, wave))
+        or (state.status is not _RUNNING and not _may_end(state, wave))
         or fence != (state.epoch, running.number, running.attempt)
         or not (done or wave_done or wave)
     ):
