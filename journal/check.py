@@ -8,7 +8,7 @@ import apsw
 from pydantic_core import from_json
 
 from ..messages.errors import JournalCorrupt
-from .codec import VERSION, checksum_of
+from .codec import READABLE, VERSION, checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -175,7 +175,7 @@ def _wrong_rows(found: Found) -> Iterator[str]:
     for table, rows in found.rows.items():
         for row in rows:
             at = row.row_id - found.first
-            if row.version != VERSION:
+            if row.version not in READABLE:
                 yield f"{table} at {at} was written in version {row.version}, not {VERSION}"
             elif checksum_of(row.row_id, row.data) != row.checksum:
                 yield f"{table} at {at} is not what was written: its checksum differs"

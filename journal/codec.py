@@ -16,8 +16,12 @@ from ..messages.message import SessionMessage
 
 T = TypeVar("T")
 
-VERSION: Final = 1
-"""Of what is in a row. A later version reads what this one wrote, or refuses it by this number."""
+VERSION: Final = 2
+"""Of what is in a row. A later version reads what this one wrote, or refuses it by this number.
+
+In 1 the calls of a turn were a text within its history, and in 2 they are JSON as all else is."""
+
+READABLE: Final = frozenset({1, VERSION})
 
 
 class Row:
@@ -47,7 +51,7 @@ def checked(row: Row, what: str) -> bytes:
     Raises:
         JournalCorrupt: it is not what was written, or of a version that is not known.
     """
-    if row.version != VERSION:
+    if row.version not in READABLE:
         msg = (
             f"{what} at {row.row_id & 0xFFFFFFFF} was written in version {row.version}, and this "
             f"wavebreak reads {VERSION}: open it with the wavebreak that wrote it"

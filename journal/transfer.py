@@ -21,7 +21,7 @@ import apsw
 from pydantic_core import from_json, to_json
 
 from ..messages.errors import JournalError
-from .codec import VERSION, checksum_of
+from .codec import READABLE, checksum_of
 from .floors import highest_floor, raise_floor_of_all
 from .place import ProcessLock, refuse_network
 from .schema import SCHEMA_VERSION, connect, keep_wal, note_open, row_id
@@ -269,11 +269,12 @@ class _Rebuilding:
         elif "table" in line:
             self._rows += 1
             table = line["table"]
-            if table not in {"snapshot", "entry", "history"} or line["version"] != VERSION:
-                msg = f"a row of {table!r} in version {line['version']!r}"
+            version = line["version"]
+            if table not in {"snapshot", "entry", "history"} or version not in READABLE:
+                msg = f"a row of {table!r} in version {version!r}"
                 raise ValueError(msg)
             place, data = row_id(self._session, line["position"]), to_json(line["data"])
             self._connection.execute(
                 f"INSERT INTO {table} VALUES (?, ?, ?, ?)",  # noqa: S608 - one of three
-                (place, VERSION, checksum_of(place, data), data),
+                (place, version, checksum_of(place, data), data),
             )

@@ -5,9 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import SerializeAsAny, TypeAdapter, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import to_json
 
 from .entries import Line, Progressed
 from .message import Reply, SessionMessage, of_its_class
@@ -43,6 +50,10 @@ class HistoryKind(StrEnum):
 _LOG: Final = TypeAdapter(tuple[Progressed, ...])
 
 
+def _as_text(log: Any) -> Any:
+    return to_json(log, inf_nan_mode="constants").decode() if isinstance(log, list) else log
+
+
 class Work(NamedTuple):
     """The calls of a turn as they were recorded, and what is needed to say how they ended.
 
@@ -50,7 +61,8 @@ class Work(NamedTuple):
     for the garbage collector to walk over.
 
     Args:
-        log: waves and ends of calls, in order, in their JSON form.
+        log: waves and ends of calls, in order, in their JSON form. Where it is written down as a
+            part of what is JSON already it need not be a text.
         senders: whose messages the turn worked on.
         attempt: the last attempt of the turn.
         wave: the last wave of that attempt.
@@ -58,7 +70,7 @@ class Work(NamedTuple):
         stopped_at: when it was told to stop, in seconds since the epoch; None if it was not.
     """
 
-    log: str
+    log: Annotated[str, BeforeValidator(_as_text)]
     senders: tuple[str | None, ...] = ()
     attempt: int = 1
     wave: int = 0

@@ -112,7 +112,7 @@ def test_a_message_of_the_programs_own_class_is_read_as_one() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (Row(7, VERSION + 1, 0, b"[]"), "version 2"),
+        (Row(7, VERSION + 1, 0, b"[]"), f"version {VERSION + 1}"),
         (Row(7, VERSION, 1, b"[]"), "checksum"),
         (Row(8, VERSION, checksum_of(7, b"[]"), b"[]"), "checksum"),
         (row_of(b"[7]"), "cannot be read"),

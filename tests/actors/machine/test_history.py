@@ -590,5 +590,8 @@ def test_what_a_plain_turn_adds_is_written_as_its_entries_would_be_one_by_one(
     known = list(finished(running, (), Reply(text="before"), 16.0))[:1] if is_chain else ()
     added = finished(running, known, reply, 17.0)
     assert isinstance(added, WrittenHistory)
-    assert added.as_json() == to_json(list(added))
+    context = {"message_types": {"Order": Order}}
+    history = TypeAdapter(list[HistoryEntry])
+    read = history.validate_json(added.as_json(), context=context)
+    assert read == history.validate_json(to_json(list(added)), context=context) == list(added)
     assert len(added) == 3 + bool(waves)
