@@ -52,12 +52,8 @@ def finished(
 
 
 def _form(kind: HistoryKind, *given: str) -> bytes:
-    """An entry as JSON, but for what is given in their order; the rest is as in every other."""
-    fields = [
-        b'"%b":%b' % (name.encode(), b"%b" if name in given else to_json(field.default))
-        for name, field in HistoryEntry.model_fields.items()
-        if name != "kind"
-    ]
+    """An entry as JSON, but for what is given in their order; the rest is as it is by default."""
+    fields = [b'"%b":%%b' % name.encode() for name in HistoryEntry.model_fields if name in given]
     return b'{"kind":%b,%b}' % (to_json(kind), b",".join(fields))
 
 
