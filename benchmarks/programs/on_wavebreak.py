@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from wavebreak import Delivery, Session, Turn
     from wavebreak.benchmarks.programs.measuring import Figures, Order
 
+    Program = tuple[Callable[[Turn], Awaitable[str]], Callable[[Delivery], Awaitable[None]]]
+
 POLICIES: dict[str, AfterWave | Now] = {"after_wave": AfterWave(), "now": Now()}
 REST_AFTER = 0.01
 """Seconds after which a session is let go, where that is measured."""
@@ -37,9 +39,7 @@ AT_ONCE = 500
 """Sessions that are at work at the same time while sessions come to rest."""
 
 
-def bot(
-    talks: Talks, order: Order
-) -> tuple[Callable[[Turn], Awaitable[str]], Callable[[Delivery], Awaitable[None]]]:
+def bot(talks: Talks, order: Order) -> Program:
     """Make the agent, and the channel that counts what it gets."""
     # Durable: a read would not be written down before it starts, and by hand every wave is.
     called: Any = tool(effect="idempotent" if order.durable else "read")(tool_of(talks, order))
@@ -63,10 +63,10 @@ def bot(
 
 @asynccontextmanager
 async def system_of(
-    talks: Talks, order: Order, **options: Any
+    program: Program, order: Order, **options: Any
 ) -> AsyncGenerator[ActorSystem, None]:
     """Run a system for the order, with a journal on the disk if it is to be durable."""
-    agent, deliver = bot(talks, order)
+    agent, deliver = program
     with tempfile.TemporaryDirectory() as folder:
         if order.durable:
             options["journal"] = SqliteJournal(Path(folder, "journal.db"))
@@ -78,8 +78,9 @@ async def system_of(
 async def turns(order: Order) -> Figures:
     """Run every session's conversation."""
     talks = Talks(order.sessions)
+    program = bot(talks, order)  # its tools are made when it is imported, as others' graphs are
     with Meter() as meter:
-        async with system_of(talks, order) as system:
+        async with system_of(program, order) as system:
             await asyncio.gather(
                 *(
                     _converse(system.session(str(number)), number, talks, order)
@@ -110,7 +111,7 @@ async def _ask(session: Session, text: str) -> None:
 async def rest(order: Order) -> Figures:
     """Look at what sessions hold that were answered and let go: they are on the disk."""
     talks = Talks(2 * order.count)
-    async with system_of(talks, order, idle_after=REST_AFTER) as system:
+    async with system_of(bot(talks, order), order, idle_after=REST_AFTER) as system:
         await _come_and_go(system, range(order.count))
         before = memory()
         await _come_and_go(system, range(order.count, 2 * order.count))
@@ -133,7 +134,7 @@ def _awake(system: ActorSystem) -> int:
 async def growth(order: Order) -> Figures:
     """Measure turns beside so many sessions, each of which was answered once, and their memory."""
     talks = Talks(order.sessions)
-    async with system_of(talks, order) as system:
+    async with system_of(bot(talks, order), order) as system:
         # What the first session brings along by the way is not its own.
         await _ask(system.session("0"), "one")
         before = memory()
@@ -156,7 +157,7 @@ async def history(order: Order) -> Figures:
     if order.durable:
         return await durable_history(order, bot)
     talks = Talks(order.count)
-    async with system_of(talks, order) as system:
+    async with system_of(bot(talks, order), order) as system:
         with system.session("0").events() as stream:
             await _ask(system.session("0"), "one")
         told = len([event async for event in stream])
