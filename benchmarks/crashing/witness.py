@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,10 @@ Call = tuple[str, int, str]
 """A session, a turn of it, and a call of that turn with its arguments."""
 
 
+_TORN: Final = b"\tand here it was killed\n"
+"""Ends a line that a process was killed in; no other has a tab."""
+
+
 class Witness:
     """Writes down what happened in the world, one line for each thing, before anything follows.
 
@@ -25,7 +29,10 @@ class Witness:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, _TORN)  # nothing followed on what the one before had half written
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +78,8 @@ class Account:
                 if not line.endswith(b"\n"):
                     break  # the process was killed while it wrote
                 self._offset += len(line)
+                if line.endswith(_TORN):
+                    continue
                 kind, *what = json.loads(line)
                 getattr(self, f"_{kind}")(*what)
 

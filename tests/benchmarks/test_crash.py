@@ -99,3 +99,18 @@ def test_a_line_that_the_kill_cut_off_is_read_when_it_is_whole(tmp_path: Path) -
     account.read()
     assert account.accepted == {("ann", "m0")}
     assert account.ended == {}
+
+
+def test_what_follows_on_a_line_that_was_cut_off_stands_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    path.write_bytes(b'["is_accepted", "ann", "m0"]\n["has_en')
+    account = Account(path)
+    account.read()
+    with Witness(path) as witness:
+        witness.note("is_accepted", "ann", "m1")
+    account.read()
+    with Witness(path) as witness:
+        witness.note("is_accepted", "ann", "a\ttab")
+    account.read()
+    assert account.accepted == {("ann", "m0"), ("ann", "m1"), ("ann", "a\ttab")}
+    assert account.ended == {}
