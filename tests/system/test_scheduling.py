@@ -701,7 +701,7 @@ async def test_an_upgraded_journal_knows_what_is_due(path: Path) -> None:
     async with ActorSystem(echo, journal=SqliteJournal(path)) as system:
         await (await system.session("ann").send("hello")).outcome()
     old = opened(path)
-    old.execute("DROP TABLE due; PRAGMA user_version = 2")
+    old.execute("DROP TABLE due; DROP TABLE later_history; PRAGMA user_version = 2")
     old.close()
     deliver = RecordingDeliver()
     async with ActorSystem(

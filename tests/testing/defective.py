@@ -133,11 +133,11 @@ def ends_at_once(interrupt: Any) -> Any:
     return stop
 
 
-def reports_results_late(_report: Any) -> Any:
-    def report(self: TurnEngine, now: float, wave: int, calls: Any) -> None:
-        self.control.report(Progress(now, self.control.fence, (), 0, wave, calls))
+def reports_results_late(_further: Any) -> Any:
+    def further(self: TurnEngine, now: float, wave: int, calls: Any) -> Progress:
+        return Progress(now, self.control.fence, (), 0, wave, calls)
 
-    return report
+    return further
 
 
 def forgets_what_waits(fold: Any) -> Any:

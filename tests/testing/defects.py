@@ -126,7 +126,7 @@ DEFECTS = (
     ),
     Defect(
         "a result is recorded after its dependents started",
-        replaced(TurnEngine, "_report", reports_results_late),
+        replaced(TurnEngine, "_further", reports_results_late),
     ),
     Defect(
         "reply not fenced",
