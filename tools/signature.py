@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from copy import deepcopy
 from dataclasses import field, make_dataclass
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -117,13 +117,17 @@ class Arguments:
             ):
                 self._check_default(parameter.name, hints[parameter.name], parameter.default)
 
-    def as_given(self, args: tuple[Any, ...]) -> dict[str, Any] | None:
+    def as_given(self, args: Collection[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The arguments by name, if validation and JSON would leave them as they are.
 
         Most calls are given all of them, in their order, and of the very types that the function
         names: then there is nothing to convert, and half of the price is saved.
         """
         names = self._plain_names
+        if kwargs:
+            if args or [*kwargs] != names:
+                return None
+            args = kwargs.values()
         if names is None or len(args) != len(names):
             return None
         kinds = self._plain_kinds

@@ -115,10 +115,9 @@ class Tool(Generic[P, T]):
         Raises:
             InvalidArguments: the tool does not take them.
         """
-        if not kwargs:
-            given = self._as_given(args)
-            if given is not None:
-                return ToolCall(self, given, given)
+        given = self._as_given(args, kwargs)
+        if given is not None:
+            return ToolCall(self, given, given)
         for value in args:
             if value.__class__ not in PLAIN and holds_reference(value):
                 return self._defer(args, kwargs)

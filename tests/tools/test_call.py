@@ -76,14 +76,19 @@ def _made(*args: Any, **kwargs: Any) -> tuple[str, str] | None:
         st.none() | st.just(0),
     )
 )
-def test_arguments_by_place_are_validated_as_those_by_name(args: tuple[Any, ...]) -> None:
+def test_arguments_in_their_order_are_validated_as_those_in_another(args: tuple[Any, ...]) -> None:
     names = ("number", "share", "text", "flag", "nothing")
-    assert _made(*args) == _made(**dict(zip(names, args, strict=True)))
+    named = dict(zip(names, args, strict=True))
+    other = _made(**dict(reversed(named.items())))
+    assert _made(*args) == other
+    assert _made(**named) == other
 
 
 def test_arguments_that_need_no_change_are_none_of_the_callers_own() -> None:
     args = (1, 0.5, "a", True, None)
     assert plain(*args).arguments is not plain(*args).arguments
+    named: dict[str, Any] = {"number": 1, "share": 0.5, "text": "a", "flag": True, "nothing": None}
+    assert plain(**named).arguments is not named
     with pytest.raises(InvalidArguments, match="nothing"):
         plain(1, 0.5, "a", True)  # type: ignore[call-arg]
     with pytest.raises(InvalidArguments, match="one too many"):
