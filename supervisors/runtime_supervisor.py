@@ -194,13 +194,13 @@ class RuntimeSupervisor(AsyncioActor):
                 if place < at_once and isinstance(order, Child) and order.ended is None:
                     self._begin_at_once(order)
                 else:
-                    self.hand(order)
+                    runtimes.hand(order)
         finally:
             runtimes.orders = None
 
     def _begin_at_once(self, child: Child) -> None:
         child.at_once = True
-        self.hand(child)
+        self._runtimes.hand(child)
         child.at_once = False  # if it has to wait after all, it is as any other
         if child.runtime is not None:
             child.runtime._actor_run_at_once()  # noqa: SLF001 - one of ours
