@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 from loguru import logger
 
 from .age import note_time
-from .codec import VERSION, checksum_of
+from .codec import checksum_of
 from .floors import last_of, may_begin, name_of, raise_floor, salt_of
 from .items import CountedUnit, Erasure, Glance, Snapshot, Unit
 from .rows import TABLES
@@ -27,6 +27,7 @@ from .schema import (
     upgrade,
 )
 from .scrubber import Scrubber
+from .statements import count_unfinished, insert_rows, put_snapshot, schedule, session_of
 from .wal import synced_wal
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ OF_ONE: Final = (apsw.ConstraintError, apsw.TooBigError)
 
 _CHECKPOINT_AT: Final = 1000
 """Pages in the ``-wal`` file (4 KiB each) after which they are moved to the main one."""
-
-_CHUNK: Final = 128
-"""Rows that one statement writes at most. A thread that talks to SQLite gives the interpreter's
-lock away at every statement, and beside a busy loop it waits up to 5 ms to get it back."""
 
 _RECENT: Final = 2_000
 """Rows that are kept in the order of writing."""
@@ -233,9 +230,9 @@ class Writer:
                     more = item.unfinished + (before[0] if before else 0)
                     unfinished[session] = (more, item.at)
                 if item.due:
-                    _schedule(connection, session, item.due)
+                    schedule(connection, session, item.due)
             elif isinstance(item, Snapshot):
-                found = _session_of(connection, item)
+                found = session_of(connection, item)
                 snapshots += ((session, item) for session in found)
             else:
                 self._insert(connection, entries, history, unfinished, snapshots)
@@ -270,12 +267,12 @@ class Writer:
         unfinished: dict[int, tuple[int, float]],
         snapshots: list[tuple[int, Snapshot]],
     ) -> None:
-        _insert(connection, "recent (place, version, checksum, data)", entries)
+        insert_rows(connection, "recent (place, version, checksum, data)", entries)
         self._recent += len(entries) // 3
-        _insert(connection, "later_history (place, version, checksum, data)", history)
-        _count(connection, [(key, *value) for key, value in unfinished.items()])
+        insert_rows(connection, "later_history (place, version, checksum, data)", history)
+        count_unfinished(connection, [(key, *value) for key, value in unfinished.items()])
         for session, snapshot in snapshots:
-            _replace(connection, session, snapshot, self._keep)
+            put_snapshot(connection, session, snapshot, self._keep)
 
     def _id_of(self, connection: Database, unit: Unit) -> int:
         key = unit.key
@@ -410,63 +407,3 @@ class Writer:
         else:
             self._checkpoint_at = _CHECKPOINT_AT
             self._wal_pages = 0
-
-
-def _session_of(connection: Database, snapshot: Snapshot) -> list[int]:
-    """The id of a snapshot's session; none if that was erased meanwhile, or begun anew."""
-    found = connection.execute(
-        "SELECT id FROM session WHERE tenant = ? AND session_id = ? AND floor < ?",
-        (*snapshot.key, snapshot.position),
-    )
-    return [session for (session,) in found]
-
-
-def _insert(connection: Database, table: str, values: list[Any]) -> None:
-    """Write rows of a table, three values each."""
-    for first, last, rows in _chunks(len(values) // 3):
-        places = ",".join([f"(?,{VERSION},?,?)"] * rows)
-        connection.execute(
-            f"INSERT INTO {table} VALUES {places}",  # noqa: S608 - one of our own tables
-            values[3 * first : 3 * last],
-        )
-
-
-def _count(connection: Database, counted: list[tuple[int, int, float]]) -> None:
-    """Note by how many messages and deliveries more sessions are to be ended."""
-    for first, last, rows in _chunks(len(counted)):
-        places = ",".join(["(?,?,?)"] * rows)
-        connection.execute(
-            f"WITH more (id, number, at) AS (VALUES {places}) UPDATE session "  # noqa: S608
-            "SET unfinished = unfinished + number, touched_at = at FROM more "
-            "WHERE session.id = more.id",
-            [value for row in counted[first:last] for value in row],
-        )
-
-
-def _schedule(connection: Database, session: int, due: Sequence[tuple[int, float | None]]) -> None:
-    """Note when messages of a session are due, or that they are scheduled no more."""
-    for position, at in due:
-        place = row_id(session, position)
-        if at is None:
-            connection.execute("DELETE FROM due WHERE id = ?", (place,))
-        else:
-            connection.execute("INSERT INTO due VALUES (?, ?)", (place, at))
-
-
-def _chunks(count: int) -> Iterable[tuple[int, int, int]]:
-    """Cut rows into powers of two, so that there are few statements to prepare."""
-    first = 0
-    while first < count:
-        rows = min(_CHUNK, 1 << (count - first).bit_length() - 1)
-        yield first, first + rows, rows
-        first += rows
-
-
-def _replace(connection: Database, session: int, snapshot: Snapshot, keep: int) -> None:
-    """Put a snapshot in the place of the one before, and of the entries so far but the last."""
-    first, last = row_id(session, 0), row_id(session, snapshot.position)
-    covered = (first, last - keep)
-    connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", covered)
-    connection.execute("DELETE FROM recent WHERE place BETWEEN ? AND ?", covered)
-    connection.execute("DELETE FROM snapshot WHERE id BETWEEN ? AND ?", (first, last))
-    _insert(connection, "snapshot", [last, checksum_of(last, snapshot.data), snapshot.data])

@@ -98,16 +98,16 @@ MUTATIONS: Final = {
         f"{SQLITE}::test_what_is_read_has_all_that_was_appended_before",
     ),
     "a snapshot takes one entry too many along": Mutation(
-        "journal/writer.py",
+        "journal/statements.py",
         "covered = (first, last - keep)",
         "covered = (first, last - keep + 1)",
         f"{SQLITE}::test_a_state_takes_the_place_of_the_entries_before_it_when_they_are_many",
     ),
     "a snapshot and its compaction are two transactions": Mutation(
-        "journal/writer.py",
-        '    _insert(connection, "snapshot", [last,',
+        "journal/statements.py",
+        '    insert_rows(connection, "snapshot", [last,',
         '    connection.execute("COMMIT; BEGIN IMMEDIATE")\n'
-        '    _insert(connection, "snapshot", [last,',
+        '    insert_rows(connection, "snapshot", [last,',
         f"{KILLS}::test_a_state_and_what_it_takes_the_place_of_are_one_transaction",
     ),
     "an entry is written in the place of another": Mutation(
@@ -165,7 +165,7 @@ MUTATIONS: Final = {
         f"{RECOVERY}::test_only_sessions_that_something_waits_for_are_started",
     ),
     "what is scheduled is not noted": Mutation(
-        "journal/sqlite.py",
+        "journal/counting.py",
         "scheduled.append((entry.position, entry.due_at))",
         "pass",
         "tests/system/test_scheduling.py::test_after_a_restart_nothing_is_loaded_before_it_is_due",
@@ -250,7 +250,7 @@ MUTATIONS: Final = {
         f"{ERASURE}::test_what_comes_late_of_an_erased_session_is_refused",
     ),
     "a snapshot of an erased session is kept": Mutation(
-        "journal/writer.py",
+        "journal/statements.py",
         '"SELECT id FROM session WHERE tenant = ? AND session_id = ? AND floor < ?",',
         '"INSERT INTO session (tenant, session_id) VALUES (?, ?) "\n'
         '        "ON CONFLICT DO UPDATE SET touched_at = ? RETURNING id",',

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from wavebreak.actors.machine.evolve import fold
 from wavebreak.actors.machine.state import Rules, SessionState, Status, due
 from wavebreak.actors.machine.stored import StateForm
-from wavebreak.journal.sqlite import more_unfinished, scheduled_by
+from wavebreak.journal.counting import more_unfinished, scheduled_by
 from wavebreak.messages.entries import Entry, Progressed
 from wavebreak.messages.errors import (
     MailboxFull,
