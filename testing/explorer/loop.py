@@ -63,6 +63,8 @@ class ScheduleLoop(VirtualTimeLoop):
         self._now = self.start
         self.ready.random = random
         self.ready.owner.clear()
+        # Of a system that has closed: what is told to a future that nobody waits for any more.
+        self.ready.clear()
         self.set_exception_handler(None)
         self.open_work.clear()
         self.foreign.clear()
