@@ -288,10 +288,12 @@ class AsyncioActor(Ending):
 
     # --- Pykka's own messages -------------------------------------------------------------------
 
-    def _actor_handle_stop(self, message: StopOf | _ActorStop) -> None:
-        # One that is left of the actor before, in a mailbox that outlives us, is not for us.
+    def _actor_handle_stop(self, message: StopOf | _ActorStop) -> Any:
         if not isinstance(message, StopOf) or message.ref is self._actor_ref:
-            self._stop()
+            return self._stop()
+        if message.ref.actor_inbox is self.actor_inbox:
+            return None  # left of the actor before, in a mailbox that outlives us: not for us
+        return self.on_receive(message)  # a program's: what another actor's stop() gave it
 
     def _actor_handle_call(self, message: ProxyCall) -> Any:
         return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
@@ -315,7 +317,8 @@ class AsyncioActor(Ending):
 if hasattr(os, "register_at_fork"):
     # A forked process has none of the threads that hold them at that moment, and could start no
     # actor of its own.
-    for _shared in (AsyncioActor._actor_lock, Future._lock):  # noqa: SLF001 - of all of ours
+    _locks = AsyncioActor._actor_lock, Future._lock, LoopActorRef._lock  # noqa: SLF001 - of all of ours
+    for _shared in _locks:
         os.register_at_fork(
             before=_shared.acquire, after_in_parent=_shared.release, after_in_child=_shared.release
         )

@@ -128,7 +128,7 @@ def of_each(acts: Mapping[type, Act]) -> Mapping[type, Act | None]:
 class JournalLost(NamedTuple):
     """The journal could not say whether it has what was appended."""
 
-    error: Exception
+    error: BaseException
 
 
 class _Redeliver(NamedTuple):
@@ -407,7 +407,7 @@ class RecordedActor(AsyncioActor):
         for event in entry.events(key) if isinstance(entry, Progressed) else (entry,):
             hub.publish(key, event)
 
-    def _journal_lost(self, error: Exception) -> None:
+    def _journal_lost(self, error: BaseException) -> None:
         """Nobody can say what the journal has: end, so that the next incarnation folds it."""
         with contextlib.suppress(pykka.ActorDeadError):  # there is none: the system closes
             self.actor_inbox.put(Envelope(JournalLost(error)), Lane.CONTROL)

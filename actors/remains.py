@@ -30,7 +30,7 @@ class Remains(pykka.ActorRef[A]):
     __slots__ = ("_actor", "_event", "_exit", "_open", "_watchers")
 
     # For the rare changes of who watches; nothing of a user's runs while it is held.
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _lock: ClassVar[threading.RLock] = threading.RLock()
 
     _actor: A | None
     """Until it has ended."""

@@ -229,9 +229,9 @@ class SessionActor(SchedulingActor):
         try:
             self._record(further)
         except BaseException as error:  # noqa: BLE001 - it ends this actor, as any message's would
-            self._actor_go(self._actor_received(Envelope(report), None, error))
-        else:
-            self._actor_busy = False
+            # By the mailbox: its end, and what a program wrote for that, is not the agent's.
+            self._journal_lost(error)
+        self._actor_busy = False
         return True
 
     def _go_on(self, report: Progress) -> None:

@@ -471,3 +471,14 @@ def test_any_exception_is_a_failure(error: Exception) -> None:
 def test_a_base_exception_group_is_a_kill() -> None:
     group = BaseExceptionGroup("why", [SystemExit()])
     assert Exit.of(group, "start") == Exit(ExitKind.KILLED, group, "start")
+
+
+async def test_what_another_actors_stop_gave_is_a_message_as_any_other() -> None:
+    actor, other = Mortal.start(), Mortal.start()
+    stopped = other.stop(block=False)
+    order = actor.proxy().order
+    actor.tell(stopped)
+    assert (await actor.ask(stopped, block=False)).startswith("did ")
+    assert await stopped
+    assert (await order)[1:] == [stopped, stopped]
+    assert await actor.stop(block=False)

@@ -299,8 +299,9 @@ FORKING = """
 import os, threading, time
 from wavebreak.actors.actor import AsyncioActor
 from wavebreak.actors.future import Future
+from wavebreak.actors.reference import LoopActorRef
 
-for lock in (AsyncioActor._actor_lock, Future._lock):
+for lock in (AsyncioActor._actor_lock, Future._lock, LoopActorRef._lock):
     is_held = threading.Event()
 
     def hold():

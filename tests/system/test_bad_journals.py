@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from wavebreak import (
     SessionActor,
     SessionFailed,
     Turn,
+    tool,
 )
 from wavebreak.journal.base import Commit, Recorded
 from wavebreak.messages.entries import Entry, Progressed
@@ -218,3 +220,48 @@ async def test_commits_that_end_after_their_session_died_tell_and_deliver_nothin
         assert (await (await session.send("c")).outcome()).turn == 3
     assert deliver.texts == ["a", "b", "c"]
     audit.check(deliver)
+
+
+WHOSE = ContextVar("WHOSE", default="the session's")
+
+
+class LosesWaves(MemoryJournal):
+    """A journal that raises when the first wave is appended."""
+
+    lost = False
+
+    def append(
+        self, key: SessionKey, entries: Sequence[Entry], history: Sequence[HistoryEntry] = ()
+    ) -> Commit:
+        if isinstance(entries[0], Progressed) and not self.lost:
+            self.lost = True
+            raise OSError("the disk is full")
+        return super().append(key, entries, history)
+
+
+async def test_a_session_that_dies_of_a_wave_ends_in_its_own_context_and_not_in_the_agents() -> (
+    None
+):
+    ended: list[tuple[str, BaseException | None]] = []
+
+    class Mourned(SessionActor):
+        def on_failure(
+            self, _kind: object, error: BaseException | None, _traceback: object
+        ) -> None:
+            ended.append((WHOSE.get(), error))
+
+    @tool(effect="read")
+    async def look() -> str:
+        return "seen"
+
+    async def agent(turn: Turn) -> str:
+        WHOSE.set("the agent's")
+        (seen,) = await turn.wave(look())
+        return seen
+
+    async with ActorSystem(agent, journal=LosesWaves(), session_actor=Mourned) as system:
+        outcome = await (await system.session("anna").send("hi")).outcome()
+    assert outcome.status is MessageStatus.ANSWERED
+    assert [(whose, str(error)) for whose, error in ended] == [
+        ("the session's", "the disk is full")
+    ]

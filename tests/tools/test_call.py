@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,17 @@ def test_arguments_that_need_no_change_are_none_of_the_callers_own() -> None:
         plain(1, 0.5, "a", True)  # type: ignore[call-arg]
     with pytest.raises(InvalidArguments, match="one too many"):
         plain(1, 0.5, "a", True, None, 6)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_what_only_says_that_it_is_of_a_type_is_no_argument_of_that_type(place: int) -> None:
+    args: list[Any] = [1, 0.5, "a", True, None]
+    args[place] = Mock(spec=type(args[place]))
+    assert args[place].__class__ is not Mock
+    with pytest.raises(
+        InvalidArguments, match=r"<Mock spec='\w+' id='\d+'>: Input should be a valid"
+    ):
+        plain(*args)
 
 
 def test_the_json_form_of_plain_arguments_is_the_arguments() -> None:
