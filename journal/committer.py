@@ -118,7 +118,7 @@ class Committer:
             self._loop.call_soon(item.complete, lost)
             return
         self._queue.append(item)
-        self._pending_bytes += len(item.data)
+        self._pending_bytes += item.size()
         self._last[key] = item
         if not (self._at_work or self._is_due or self._timer):
             # What else happens in this turn of the loop goes into the same transaction.
@@ -263,8 +263,8 @@ class Committer:
         last = self._last
         for item in items:
             key = item.key
-            self._pending_bytes -= len(item.data)
-            item.data = b""  # whoever appended it keeps the commit
+            self._pending_bytes -= item.size()
+            item.forget()  # whoever appended it keeps the commit
             if error is not None and isinstance(item, Erasure):
                 item.clean.complete(error)
             if last.get(key) is item:

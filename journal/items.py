@@ -27,6 +27,14 @@ class Item(Commit):
         self.key = key
         self.data = data
 
+    def size(self) -> int:
+        """Bytes that are to be written."""
+        return len(self.data)
+
+    def forget(self) -> None:
+        """It is written, or never will be; as a commit it may be kept for long."""
+        self.data = b""
+
 
 class Unit(Item):
     """What happened in a session in one go: it is written as a whole, or not at all.
@@ -82,6 +90,14 @@ class CountedUnit(Unit):
         self.unfinished = unfinished
         self.at = at
         self.due = due
+
+    def size(self) -> int:
+        """As of every item."""
+        return len(self.data) + len(self.history)
+
+    def forget(self) -> None:
+        """As of every item."""
+        self.data = self.history = b""
 
 
 class Snapshot(Item):

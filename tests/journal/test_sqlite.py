@@ -542,6 +542,33 @@ async def test_new_messages_are_refused_while_too_much_waits_and_the_rest_goes_o
     await journal.close()
 
 
+async def test_history_that_waits_counts_as_bytes_that_wait(path: Path) -> None:
+    journal = journal_at(path, most_pending=1000)
+    await journal.open()
+    written = journal.append(ANN, [accepted(ANN, 1)], [said("x" * 1000)])
+    with pytest.raises(JournalBusy, match="at most 1000"):
+        journal.append(BEN, [accepted(BEN, 1)])
+    await durable(written)
+    await durable(journal.append(BEN, [accepted(BEN, 1)]))
+    await journal.close()
+
+
+async def test_who_keeps_a_commit_does_not_keep_what_was_written(path: Path) -> None:
+    journal = journal_at(path)
+    await journal.open()
+    before = journal.append(ANN, [accepted(ANN, 1)], [said("hello")])
+    assert b"hello" in _all_of(before)
+    await durable(before)
+    await journal.close()
+    assert b"hello" not in _all_of(before)
+
+
+def _all_of(commit: Commit) -> bytes:
+    names = [name for kind in type(commit).__mro__ for name in getattr(kind, "__slots__", ())]
+    values = [getattr(commit, name) for name in names]
+    return b" ".join(value for value in values if isinstance(value, bytes))
+
+
 async def test_rows_are_sorted_now_and_then_and_read_from_wherever_they_are(path: Path) -> None:
     journal = journal_at(path)
     await journal.open()
