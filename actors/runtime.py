@@ -15,7 +15,7 @@ from ..messages.making import maker
 from ..messages.message import Reply
 from ..messages.policies import Now, Rollback
 from ..messages.reasons import Reason
-from ..messages.text import check_text
+from ..messages.text import check_text, read_back
 from ..tools.eager import begin_task
 from .actor import AsyncioActor
 from .current import enter_turn
@@ -325,7 +325,7 @@ def _as_reply(result: object) -> Reply:
 
 def _check_data(data: object) -> None:
     try:
-        to_json(data)
+        read_back(to_json(data))
     except ValueError as error:
         msg = f"the reply's data does not survive JSON: {error}"
         raise AgentReturned(msg) from error

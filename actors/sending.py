@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from ..messages.errors import InvalidMessage
 from ..messages.message import UserMessage
 from ..messages.numbers import LARGEST
 from ..messages.policies import POLICIES, AfterWave, Now
 from ..messages.reasons import Backlog, Reason
-from ..messages.text import check_id, check_text
+from ..messages.text import check_id, check_text, read_back
 from .current import is_within
 from .requests import StopRequest
 
@@ -46,7 +45,7 @@ def user_message(
         raise InvalidMessage(msg)
     try:
         if metadata:
-            to_json(dict(metadata))
+            read_back(to_json(dict(metadata)))
         elif not attachments and (sender is None or isinstance(sender, str)):
             return _new_message(
                 {
@@ -65,7 +64,7 @@ def user_message(
             attachments=tuple(attachments),
             metadata=dict(metadata) if metadata else {},
         )
-    except (ValidationError, PydanticSerializationError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         msg = f"the message cannot be sent: {error}"
         raise InvalidMessage(msg) from error
 
@@ -162,7 +161,9 @@ def fingerprint_of(message: SessionMessage) -> str:
     """
     try:
         content = message.model_dump_json(exclude={"message_id", "received_at"})
-    except PydanticSerializationError as error:
+        if type(message) is not UserMessage or message.metadata:
+            read_back(content.encode())
+    except ValueError as error:
         msg = f"the message {message!r} does not survive JSON: {error}"
         raise InvalidMessage(msg) from error
     words = f"{type(message).__name__}:{content}"

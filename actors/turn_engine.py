@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json, to_jsonable_python
 
 from ..messages.commands import Save, Say, StepDone, Streamed
-from ..messages.text import check_text
+from ..messages.text import check_text, read_back
 from .attempt_input import AgentEnd, Environment, TurnInput
 from .attempt_waves import AttemptWaves
 from .backlog_requests import TakeRequest
@@ -153,7 +153,7 @@ class TurnEngine(AttemptWaves):
             self._refused("save")
             raise self._over()
         saved = model.model_dump(mode="json")
-        to_json(saved)  # raises for a lone surrogate, which would only be found in the journal
+        read_back(to_json(saved))  # else it would only be found in the journal
         self._saved = saved
         self.flush()
         self.control.report(Save(self.environment.now(), self.control.fence, self._saved))
@@ -182,7 +182,7 @@ def _name_of(f: Callable[[], Any]) -> str:
 def _as_json(value: Any, name: str) -> Any:
     try:
         result = to_jsonable_python(value)
-        to_json(result)  # a lone surrogate would only be found when it is journaled
+        read_back(to_json(result))  # else it would only be found when it is journaled
     except ValueError as error:
         msg = f"the result of step {name!r} cannot be remembered: {error}"
         raise TypeError(msg) from error

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from pydantic_core import from_json
+
 from .errors import InvalidMessage
+
+_READABLE: Final = 200
+"""Levels that JSON is nested by when pydantic reads it no more; it writes 255."""
+
+_AROUND: Final = 16
+"""Levels of them for what a value is written down in: a call in a turn in a state in an export."""
 
 
 def storable(words: str) -> str:
@@ -49,3 +59,20 @@ def check_id(name: str, value: object) -> None:
         msg = f"{name}={value!r}: give a text that is not empty"
         raise InvalidMessage(msg)
     check_text(name, value)
+
+
+def read_back(data: bytes) -> Any:
+    """The value of some JSON, that is to be written down as a part of something.
+
+    Raises:
+        ValueError: it could be written, and not be read again: it is nested too deep, or has a
+            number of thousands of digits.
+    """
+    value = from_json(data)
+    if data.count(b"[") + data.count(b"{") > _READABLE - _AROUND:
+        try:
+            from_json(b"[" * _AROUND + data + b"]" * _AROUND)
+        except ValueError:
+            msg = f"it is nested by more than {_READABLE - _AROUND} levels"
+            raise ValueError(msg) from None
+    return value

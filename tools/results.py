@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError, SchemaError, from_json, to_json
+from pydantic_core import PydanticSerializationError, SchemaError, to_json
 
 from ..messages.errors import InvalidResult, ToolDefinitionError
+from ..messages.text import read_back
 from .plain import PLAIN, is_own_json
 from .signature import awaited, first_line, shown
 
@@ -48,7 +49,7 @@ class Result(Generic[T]):
             return value, value
         try:
             valid = self._adapter.validator.validate_python(value)
-            return valid, from_json(self._adapter.serializer.to_json(valid, warnings="error"))
+            return valid, read_back(self._adapter.serializer.to_json(valid, warnings="error"))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))

@@ -11,9 +11,10 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
-from pydantic_core import SchemaError, from_json, to_json
+from pydantic_core import SchemaError, to_json
 
 from ..messages.errors import InvalidArguments, ToolDefinitionError
+from ..messages.text import read_back
 from .plain import PLAIN, is_own_json
 
 _CONFIG = ConfigDict(
@@ -169,7 +170,7 @@ class Arguments:
         shaped = object.__new__(self._shape)
         shaped.__dict__ = valid
         try:
-            form: dict[str, Any] = from_json(
+            form: dict[str, Any] = read_back(
                 self._adapter.serializer.to_json(shaped, warnings="error")
             )
         except Exception as error:

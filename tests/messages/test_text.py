@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from wavebreak.messages.errors import InvalidMessage
-from wavebreak.messages.text import check_id, check_text
+from wavebreak.messages.text import check_id, check_text, read_back
 
 
 @pytest.mark.parametrize("text", ["", "hello", "hällo 🌍", "a\nb\x00"])
@@ -35,3 +35,16 @@ def test_an_id_is_something_that_utf_8_can_hold() -> None:
     check_id("session_id", "é")
     with pytest.raises(InvalidMessage, match=r"UTF-8 cannot hold"):
         check_id("session_id", "\udc00")
+
+
+def test_json_is_refused_that_could_not_be_read_as_a_part_of_something() -> None:
+    assert read_back(b'[{"a":[1]}]') == [{"a": [1]}]
+    flat = b"[" + b",".join([b"[]"] * 500) + b"]"
+    assert len(read_back(flat)) == 500
+    read_back(b"[" * 183 + b"]" * 183)
+    with pytest.raises(ValueError, match="more than 184 levels"):
+        read_back(b"[" * 190 + b"]" * 190)
+    with pytest.raises(ValueError, match="recursion"):
+        read_back(b"[" * 240 + b"]" * 240)
+    with pytest.raises(ValueError, match="number"):
+        read_back(b"[" + b"1" * 5000 + b"]")
