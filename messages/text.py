@@ -68,11 +68,15 @@ def read_back(data: bytes) -> Any:
         ValueError: it could be written, and not be read again: it is nested too deep, or has a
             number of thousands of digits.
     """
-    value = from_json(data)
-    if data.count(b"[") + data.count(b"{") > _READABLE - _AROUND:
-        try:
-            from_json(b"[" * _AROUND + data + b"]" * _AROUND)
-        except ValueError:
-            msg = f"it is nested by more than {_READABLE - _AROUND} levels"
-            raise ValueError(msg) from None
+    if data.count(b"[") + data.count(b"{") <= _READABLE - _AROUND:
+        return from_json(data)
+    try:
+        value = from_json(b"[" * _AROUND + data + b"]" * _AROUND)
+    except ValueError as error:
+        if "recursion" not in str(error):
+            raise
+        msg = f"it is nested by more than {_READABLE - _AROUND} levels"
+        raise ValueError(msg) from None
+    for _ in range(_AROUND):
+        (value,) = value
     return value

@@ -44,7 +44,7 @@ def test_json_is_refused_that_could_not_be_read_as_a_part_of_something() -> None
     read_back(b"[" * 183 + b"]" * 183)
     with pytest.raises(ValueError, match="more than 184 levels"):
         read_back(b"[" * 190 + b"]" * 190)
-    with pytest.raises(ValueError, match="recursion"):
+    with pytest.raises(ValueError, match="more than 184 levels"):
         read_back(b"[" * 240 + b"]" * 240)
     with pytest.raises(ValueError, match="number"):
         read_back(b"[" + b"1" * 5000 + b"]")

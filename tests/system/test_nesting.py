@@ -88,11 +88,11 @@ async def test_messages_that_are_nested_too_deep_are_refused() -> None:
     async with ActorSystem(agent, message_types=(Wish,)) as system:
         session = system.session("ann")
         for levels in (DEEPEST + 10, 240):
-            with pytest.raises(InvalidMessage, match=r"nested|recursion"):
+            with pytest.raises(InvalidMessage, match="nested"):
                 await session.send(Wish(what=nested(levels)))
-            with pytest.raises(InvalidMessage, match=r"nested|recursion"):
+            with pytest.raises(InvalidMessage, match="nested"):
                 await session.send("x", metadata={"what": nested(levels)})
-            with pytest.raises(InvalidMessage, match=r"nested|recursion"):
+            with pytest.raises(InvalidMessage, match="nested"):
                 await session.send(UserMessage(text="x", metadata={"what": nested(levels)}))
         assert await session.history(10) == ()
 
