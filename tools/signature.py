@@ -134,8 +134,10 @@ class Arguments:
         kinds = self._plain_kinds
         given: dict[str, Any] = {}
         for place, value in enumerate(args):
-            kind = type(value)  # not its ``__class__``: of a mock that is whatever it stands for
-            if kind is not kinds[place] or not (kind is int or is_own_json(value)):
+            # Not its ``__class__``: of a mock that is whatever it stands for.
+            if type(value) is not (kind := kinds[place]):
+                return None
+            if not (kind is int or is_own_json(value)):
                 return None
             given[names[place]] = value
         return given

@@ -30,6 +30,7 @@ from .conversing import agent_of, check_answers, conversation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
     from wavebreak.messages.history import HistoryEntry
     from wavebreak.messages.ids import SessionKey
@@ -246,9 +247,12 @@ async def test_a_session_that_dies_of_a_wave_ends_in_its_own_context_and_not_in_
 
     class Mourned(SessionActor):
         def on_failure(
-            self, _kind: object, error: BaseException | None, _traceback: object
+            self,
+            exception_type: type[BaseException] | None,
+            exception_value: BaseException | None,
+            traceback: TracebackType | None,
         ) -> None:
-            ended.append((WHOSE.get(), error))
+            ended.append((WHOSE.get(), exception_value))
 
     @tool(effect="read")
     async def look() -> str:
