@@ -45,8 +45,21 @@ WAL, ERASURE = f"{JOURNAL}/test_wal.py", f"{JOURNAL}/test_erasure.py"
 RECOVERY, DURABILITY = f"{SYSTEM}/test_recovery.py", f"{SYSTEM}/test_durability.py"
 RETENTION, DELETING = f"{SYSTEM}/test_retention.py", f"{SYSTEM}/test_deleting.py"
 MACHINE = "tests/actors/machine"
+WAVES = f"{SYSTEM}/test_waiting_waves.py"
 
 MUTATIONS: Final = {
+    "a commit that failed begins its wave": Mutation(
+        "actors/attempt_waves.py",
+        "        gate.set_exception(commit.error)",
+        "        gate.set_result(None)",
+        f"{WAVES}::test_a_commit_that_fails_starts_nothing_while_its_session_is_busy_either[False]",
+    ),
+    "what a wave's commit makes durable is not told": Mutation(
+        "actors/recorded.py",
+        "            entries = (entry_of(entries),)",
+        "            return",
+        f"{WAVES}::test_who_subscribes_while_a_wave_waits_is_told_of_it_when_it_is_durable",
+    ),
     "a commit does not sync": Mutation(
         "journal/schema.py",
         '("synchronous", synchronous, _SYNCHRONOUS[synchronous])',

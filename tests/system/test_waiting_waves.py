@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from wavebreak import ActorSystem, CallEnded, Now, Turn, WaveFailed, tool
+from wavebreak import (
+    ActorSystem,
+    CallEnded,
+    Now,
+    SessionActor,
+    Turn,
+    WaveEnded,
+    WaveFailed,
+    WaveStarted,
+    tool,
+)
 
 from .test_durability import SlowJournal, settle
 
@@ -149,3 +159,64 @@ async def test_a_commit_that_fails_starts_nothing_of_its_wave() -> None:
         assert work.started == []
         journal.commit_all()
         await receipt.outcome()
+
+
+@pytest.mark.parametrize("beside_a_read", [False, True])
+async def test_a_commit_that_fails_starts_nothing_while_its_session_is_busy_either(
+    beside_a_read: bool,
+) -> None:
+    """The session hears of it behind a slow hook: until then the turn is not told to stop."""
+    journal, work = SlowJournal(), Work()
+
+    class Slow(SessionActor):
+        async def on_receive(self, message: Any) -> None:
+            await asyncio.sleep(message)
+
+    async def agent(turn: Turn) -> str:
+        if turn.attempt > 1:
+            return "done"
+        calls = [work.book("a"), work.book("b")]
+        await turn.settle(*calls, *([work.look("c")] if beside_a_read else []))
+        return "never"
+
+    async with ActorSystem(agent, journal=journal, session_actor=Slow) as system:
+        session = system.session("ann")
+        accepted = session.send("x")
+        await settle()
+        *first, wave = journal.pending
+        journal.pending.clear()
+        for commit in first:
+            commit.complete()
+        receipt = await accepted
+        session.tell(5)
+        await settle()
+        wave.complete(OSError("disk"))
+        await settle()
+        assert work.started == ["c"] * beside_a_read
+        journal.commit_all()
+        await receipt.outcome()
+    assert work.started == ["c"] * beside_a_read
+
+
+async def test_who_subscribes_while_a_wave_waits_is_told_of_it_when_it_is_durable() -> None:
+    """Nobody watched when it was recorded, so only its line is held."""
+    journal, work = SlowJournal(), Work()
+    told: list[str] = []
+
+    async def agent(turn: Turn) -> str:
+        await turn.wave(work.book("a"))
+        return "done"
+
+    async with ActorSystem(agent, journal=journal) as system:
+        accepted = system.session("ann").send("x")
+        await settle()
+        for kind in (WaveStarted, CallEnded, WaveEnded):
+            system.on(kind, lambda event: told.append(type(event).__name__))
+        await settle()
+        assert told == []
+        journal.commit()
+        await settle()
+        assert told == ["WaveStarted"]
+        journal.commit_all()
+        await (await accepted).outcome()
+    assert told == ["WaveStarted", "CallEnded", "WaveEnded"]
