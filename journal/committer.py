@@ -12,7 +12,7 @@ from loguru import logger
 
 from ..messages.errors import JournalBusy, JournalFull
 from .base import Commit, WriterLife
-from .items import Erasure
+from .items import Erasure, Snapshot, Unit
 from .writer import DEFINITE, OF_ONE, Lost
 
 if TYPE_CHECKING:
@@ -258,8 +258,11 @@ class Committer:
                 logger.info("the journal is written again")
                 self._held = None
         else:
-            # Before anybody is told: who is may append at once.
-            self._lost.update({item.key: error for item in items})
+            # Before anybody is told: who is may append at once. On the others nothing follows, and
+            # nobody would read such a session again.
+            self._lost.update(
+                {item.key: error for item in items if isinstance(item, Unit | Snapshot)}
+            )
         last = self._last
         for item in items:
             key = item.key

@@ -51,6 +51,24 @@ async def test_a_sync_that_fails_leaves_it_unknown_and_the_journal_goes_on(
     await journal.close()
 
 
+async def test_sessions_that_nobody_uses_are_looked_for_again_after_a_sync_that_failed(
+    journal: SqliteJournal, disk: Disk
+) -> None:
+    """Nothing follows on what is written for that, and nobody reads such a session again."""
+    await journal.open()
+    await durable(journal.append(ANN, [progressed(1)]))
+    await durable(journal.note_time(1.0))
+    disk.fail("sync", "-wal", apsw.SQLITE_IOERR_FSYNC)
+    for lost in (journal.note_time(2.0), journal.erase(ANN, unless_after=2.0).commit):
+        with pytest.raises(apsw.IOError):
+            await durable(lost)
+    await durable(journal.note_time(3.0))
+    await durable(journal.erase(ANN, unless_after=3.0).commit)
+    await durable(journal.clean())
+    assert await entries_of(journal) == []
+    await journal.close()
+
+
 async def test_what_waits_behind_a_lost_commit_is_lost_with_it(
     journal: SqliteJournal, disk: Disk
 ) -> None:
