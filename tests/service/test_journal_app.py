@@ -22,11 +22,13 @@ from wavebreak.journal.database import opened
 from wavebreak.journal.inspect import Inspection
 from wavebreak.journal.rows import TABLES
 from wavebreak.journal.writer import Lost, Writer
+from wavebreak.messages.ids import SessionKey
 from wavebreak.testing import RecordingDeliver, gate
 
 from .processes import BOT, served, wavebreak
 
 if TYPE_CHECKING:
+    from wavebreak.messages.history import HistoryEntry
     from wavebreak.testing import Run
 
 
@@ -787,3 +789,49 @@ async def test_a_journal_of_which_sessions_were_erased_is_whole_and_so_is_what_b
                 first = await anext(stream)
             assert first.position is not None
             assert first.position > 10
+
+
+GOLDEN: Final = Path(__file__).resolve().parent.parent / "journal" / "golden"
+
+
+async def test_what_an_earlier_version_and_this_one_have_of_a_history_is_one(
+    tmp_path: Path, journal: Journal
+) -> None:
+    """It is in two tables, and of two versions; an import has all of it in one."""
+    path, copy = tmp_path / "old.db", tmp_path / "copy.db"
+    shutil.copy(GOLDEN / "version-3.db", path)
+    done = SessionKey("", "done")
+
+    async def agent(turn: Turn) -> str:
+        await turn.wave(book(turn.text))
+        return f"new: {turn.text}"
+
+    async def gone_on(one: Path, text: str) -> list[HistoryEntry]:
+        """Send some more, look at the end of the history, and give all of it."""
+        kept = SqliteJournal(one, snapshot_after=15)
+        async with ActorSystem(agent, journal=kept, deliver=RecordingDeliver()) as system:
+            for number in range(2):
+                await (await system.session("done").send(f"{text} {number}")).outcome()
+            entries = list(await kept.history(done, 1000))
+            for limit in range(1, len(entries) + 1):
+                assert list(await kept.history(done, limit)) == entries[-limit:]
+        return entries
+
+    entries = await gone_on(path, "first")
+    replies = [entry.text for entry in entries if entry.kind == "reply"]
+    assert replies == ["re: a", "re: b", "re: ü", "re: c", "new: first 0", "new: first 1"]
+    _, stats = journal("stats", "-j", path, "--json")
+    assert stats["rows"]["history"] > 0
+    assert stats["rows"]["later_history"] > 0
+    assert stats["bytes"]["later_history"] > 0
+    assert journal("check", "-j", path, "--fold")[0] == 0
+    lines = _export(path, tmp_path / "lines.jsonl", journal)
+    versions = [line["version"] for line in lines if line.get("table") == "history"]
+    assert set(versions) == {1, 2}
+    assert journal("import", tmp_path / "lines.jsonl", "-j", copy)[0] == 0
+    for one in (path, copy):
+        assert journal("compact", "-j", one)[0] == 0
+        more = await gone_on(one, "second")
+        assert more[: len(entries)] == entries
+        assert [entry.text for entry in more[-1:]] == ["new: second 1"]
+        assert journal("check", "-j", one, "--fold")[0] == 0
