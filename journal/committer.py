@@ -260,9 +260,8 @@ class Committer:
         else:
             # Before anybody is told: who is may append at once. On the others nothing follows, and
             # nobody would read such a session again.
-            self._lost.update(
-                {item.key: error for item in items if isinstance(item, Unit | Snapshot)}
-            )
+            followed = [item.key for item in items if isinstance(item, Unit | Snapshot)]
+            self._lost.update(dict.fromkeys(followed, error))
         last = self._last
         for item in items:
             key = item.key

@@ -82,7 +82,7 @@ MUTATIONS: Final = {
     ),
     "what follows on a lost commit is written": Mutation(
         "journal/committer.py",
-        "            self._lost.update({item.key: error for item in items})",
+        "            self._lost.update(dict.fromkeys(followed, error))",
         "            pass",
         f"{FAULTS}::test_a_sync_that_fails_leaves_it_unknown_and_the_journal_goes_on",
     ),
