@@ -91,8 +91,15 @@ class _Layered(Mapping[str, "Remembered"]):
         return mapping if isinstance(mapping, cls) else cls(mapping, {}, (), len(mapping))
 
     def _merged(self) -> _Layered:
-        """The same in one layer: the changes lie before the rest only as long as they are few."""
-        return _Layered(dict(self.items()), {}, (), self._size)
+        """The same in one layer: the changes lie before the rest only as long as they are few.
+
+        Not by way of the items, which takes 0.5 ms for 512 messages, every dozen turns.
+        """
+        merged = dict(self._most)
+        for key in self._gone:
+            del merged[key]
+        merged.update(self._changed)
+        return _Layered(merged, {}, (), self._size)
 
     def having(self, key: str, value: Remembered) -> _Layered:
         """The same with another value for a key, which may be new."""
