@@ -1,14 +1,14 @@
 """Turns that do nothing, with what wavebreak promises of them, by hand for this one job.
 
 ``on_raw.py`` promises less. This shows what the promises cost by themselves, without a framework,
-without settings, policies and failures, by the cheapest means that there are (calls begin at once,
-and the last of a wave needs no task): a message is validated, and known by its id; arguments and
-results of calls are validated, and written down in their JSON form with an idempotency key, every
-entry encoded once, as a journal takes it; a turn is a task of its own, behind a fence; its history
-is kept; a reply is handed over by another task, and that is written down; who sent the message is
-told how it ended. What is durable is written by the writer of ``../raw_durable.py``, in as many
-rows as that program has, and waited for where that waits. Nobody should use it: whatever fails, it
-loses.
+without settings, policies and failures, and by cheap means (calls begin at once, and the last of a
+wave needs no task; but its JSON, a third of it, is written by pydantic's general writer): a message
+is validated, and known by its id; arguments and results of calls are validated, and written down in
+their JSON form with an idempotency key, every entry encoded once, as a journal takes it; a turn is
+a task of its own, behind a fence; its history is kept; a reply is handed over by another task, and
+that is written down; who sent the message is told how it ended. What is durable is written by the
+writer of ``../raw_durable.py``, in as many rows as that program has, and waited for where that
+waits. Nobody should use it: whatever fails, it loses.
 """
 
 from __future__ import annotations
